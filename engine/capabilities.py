@@ -1,0 +1,284 @@
+"""The jobs that several vendors do, as protocols. A provider serves a capability by having its methods.
+
+Every method that changes something takes the `effect` it belongs to. The provider declares for each such method, with
+one of the marks of `engine.plugins` (`native`, `findable`, `idempotent`, `at_most_once`, `own_rows`), whether it may
+be repeated; `effect.token` is what it hands to its service as the effect's identity. Texts are Markdown with the
+values in it escaped already: a provider turns them into what its service shows. Instants are aware, in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.calendars import Duration
+from engine.domain import Document, Incident, Person, Review, Service, Team, Ticket
+
+if TYPE_CHECKING:
+    from engine.plugins import Effect, Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as the chat knows it."""
+
+    id: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of a document. `rows` hold the cells' text, each as long as `header`; `line` is where it stands."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened at a vendor since a cursor, and the cursor for the next look."""
+
+    facts: Sequence[Fact]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A stretch of time, its end exclusive."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TicketDraft:
+    """What a new ticket shall hold."""
+
+    title: str
+    description: str = ""
+    project: str | None = None
+    labels: tuple[str, ...] = ()
+    service: str | None = None
+    team: str | None = None
+    assignee: Person | None = None
+    due: datetime | None = None
+    incident: str | None = None  #: the incident's id
+    document: str | None = None  #: the document's id
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The part of a ticket filter that every tracker understands. None does not filter."""
+
+    labels: tuple[str, ...] = ()  #: all of them
+    done: bool | None = None
+    project: str | None = None
+    team: str | None = None
+    assignee: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back over HTTP. `body` is the JSON value where there is one, else the text."""
+
+    status: int
+    body: Any = None
+
+
+class Documents(Protocol):
+    """Keep documents that people write together."""
+
+    async def create(
+        self,
+        title: str,
+        text: str,
+        *,
+        template: str | None,
+        incident: str | None,
+        share_with: Sequence[Person],
+        effect: Effect,
+    ) -> Document:
+        """Make a document of Markdown `text`."""
+
+    async def append(self, document: str, text: str, *, heading: str | None, effect: Effect) -> Document:
+        """Add Markdown at the end, or at the end of the section under `heading`."""
+
+    async def publish(self, document: str, *, effect: Effect) -> Document:
+        """Make it no longer a draft."""
+
+    async def get(self, document: str) -> Document | None:
+        """Give a document by its id."""
+
+    async def table(self, document: str, columns: Sequence[str]) -> Table | None:
+        """Give the first table whose header has all of `columns` (compared folded)."""
+
+    async def set_cells(
+        self, document: str, columns: Sequence[str], column: str, cells: Mapping[int, str], *, effect: Effect
+    ) -> Document:
+        """Write cells of the table that `table` finds for `columns`: row index to the new Markdown of `column`."""
+
+    async def changes(self, cursor: str | None) -> Changes:
+        """Give what changed since `cursor`; None stands for the very first look, which takes stock."""
+
+    def watch(self) -> AsyncIterator[None]:
+        """Yield whenever it may be worth to look at `changes`."""
+
+
+class Chat(Protocol):
+    """Talk to people."""
+
+    async def post(self, channel: str | None, text: str, *, thread: str | None, effect: Effect) -> Message:
+        """Post to a channel; None is the connection's own."""
+
+    async def direct(self, person: Person, text: str, *, effect: Effect) -> Message:
+        """Write to one person."""
+
+    async def ask(self, people: Sequence[Person], text: str, choices: Mapping[str, str], *, effect: Effect) -> Message:
+        """Ask people to pick one of `choices` (name to label). The answer comes in as an event of its own."""
+
+
+class Tickets(Protocol):
+    """Keep tickets. Tickets are named by their id or their key."""
+
+    async def create(self, draft: TicketDraft, *, effect: Effect) -> Ticket: ...
+
+    async def update(self, ticket: str, changes: Mapping[str, Any], *, effect: Effect) -> Ticket:
+        """Set fields: title, description, labels, assignee, due, team, service, project."""
+
+    async def comment(self, ticket: str, text: str, *, effect: Effect) -> Ticket: ...
+
+    async def close(self, ticket: str, *, comment: str | None, effect: Effect) -> Ticket: ...
+
+    async def reopen(self, ticket: str, *, comment: str | None, effect: Effect) -> Ticket: ...
+
+    async def get(self, ticket: str) -> Ticket | None:
+        """Read it fresh from the tracker."""
+
+    async def search(self, where: Where, query: str | None) -> Sequence[Ticket]:
+        """Give the tickets that fit `where`, and `query` in the tracker's own language where it has one."""
+
+    async def changed(self, cursor: str | None) -> Changes:
+        """Give what changed since `cursor`."""
+
+
+class Calendar(Protocol):
+    """Look into people's calendars and invite them."""
+
+    async def busy(
+        self, people: Sequence[Person], start: datetime, end: datetime
+    ) -> Mapping[str, Sequence[Interval] | None]:
+        """Give by person id when they are busy between two instants; None for somebody whose calendar is not found."""
+
+    async def create(
+        self,
+        title: str,
+        start: datetime,
+        end: datetime,
+        *,
+        attendees: Sequence[Person],
+        description: str,
+        timezone: str,
+        incident: str | None,
+        effect: Effect,
+    ) -> Review:
+        """Book it and invite."""
+
+
+class Incidents(Protocol):
+    """Keep incidents."""
+
+    async def declare(
+        self,
+        title: str,
+        *,
+        severity: str | None,
+        services: Sequence[str],
+        labels: Sequence[str],
+        drill: bool,
+        private: bool,
+        summary: str | None,
+        started_at: datetime | None,
+        effect: Effect,
+    ) -> Incident: ...
+
+    async def update(self, incident: str, changes: Mapping[str, Any], *, effect: Effect) -> Incident:
+        """Set fields that the source owns: title, severity, labels, services, status."""
+
+    async def get(self, incident: str) -> Incident | None:
+        """Read it fresh."""
+
+
+class OnCall(Protocol):
+    """Know who is on call."""
+
+    async def on_call(self, target: str | None, at: datetime) -> Person | None:
+        """Give who is on call for a service, rotation or team at an instant.
+
+        None or an unserved target gives the rotation `default`, else None.
+        """
+
+
+class People(Protocol):
+    """Know people, teams and services. Answers come from memory, so its methods are plain."""
+
+    def person(self, key: str) -> Person | None:
+        """Give a person by roster key, e-mail address, or `SYSTEM:ID`."""
+
+    def team(self, key: str) -> Team | None: ...
+
+    def service(self, key: str) -> Service | None: ...
+
+    def people(self) -> Sequence[Person]: ...
+
+    def teams(self) -> Sequence[Team]: ...
+
+    def services(self) -> Sequence[Service]: ...
+
+    def join(self, person: Person) -> Person:
+        """Give the roster's entry for somebody a vendor named, by e-mail, else by `ids`; else the same person."""
+
+
+class Http(Protocol):
+    """Send HTTP requests."""
+
+    async def request(
+        self,
+        method: str,
+        *,
+        url: str | None,
+        path: str | None,
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
+        body: Any,
+        timeout: Duration | None,
+        effect: Effect,
+    ) -> Response: ...
+
+
+#: Capability by the name that `use:` has for it.
+CAPABILITIES: Mapping[str, type[Any]] = {
+    "document": Documents,
+    "chat": Chat,
+    "ticket": Tickets,
+    "calendar": Calendar,
+    "incident": Incidents,
+    "on_call": OnCall,
+    "people": People,
+    "http": Http,
+}
+
+#: Which provider serves a capability that `use:` leaves out; each needs no account.
+DEFAULT_PROVIDERS: Mapping[str, str] = {
+    "document": "markdown",
+    "chat": "console",
+    "ticket": "local",
+    "calendar": "ics",
+    "incident": "local",
+    "on_call": "roster",
+    "people": "roster",
+    "http": "http",
+}

@@ -1,0 +1,646 @@
+"""All that an author of actions, triggers, providers and sources imports. This module is the plugin documentation.
+
+A decorator marks a function or class and gives back a frozen declaration; importing a module registers nothing. The
+built-in ones are written out in `actions/__init__.py` and `triggers/__init__.py`; others come through the entry point
+group `hotwash.plugins` (a module, or a list of declarations) or from the project's `plugins/` folder.
+
+Retries, time-outs, rate limits, dry runs and the effect journal belong to the executor: no action mentions them.
+An action fails by raising: `ActionError` for a failure that trying again will not mend, `RetryLater` for one that it
+may, `ConnectionBroken` where the credentials are refused. Anything else that it raises is retried and reported.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
+
+from engine import calendars, capabilities, domain
+from engine.clock import Clock
+from engine.domain import Event, outputs_of
+
+__all__ = [
+    "Action",
+    "ActionError",
+    "Catalogue",
+    "Check",
+    "ConnectionBroken",
+    "Connection",
+    "Context",
+    "Due",
+    "Duration",
+    "Effect",
+    "EffectClass",
+    "Fact",
+    "Field",
+    "Instant",
+    "Options",
+    "Params",
+    "Pending",
+    "Person",
+    "Provider",
+    "Received",
+    "RetryLater",
+    "Secret",
+    "Source",
+    "Storage",
+    "Template",
+    "Text",
+    "Trigger",
+    "Unauthorized",
+    "action",
+    "at_most_once",
+    "findable",
+    "idempotent",
+    "native",
+    "own_rows",
+    "provider",
+    "source",
+    "trigger",
+]
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------------
+
+
+class Params(BaseModel):
+    """Base of an action's or a trigger's inputs. Unknown ones are refused; the docstring holds an `Example:`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Options(BaseModel):
+    """Base of a provider's options under `connections:`. Unknown ones are refused; secrets are `Secret`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Secret(str):
+    """A text that is never shown: its `repr` and its JSON are stars. Compare it in constant time."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(
+            cls,
+            core_schema.str_schema(),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda _: "***"),
+        )
+
+
+def _people(info: ValidationInfo) -> capabilities.People | None:
+    return (info.context or {}).get("people")
+
+
+def _person(value: Any, info: ValidationInfo) -> domain.Person:
+    people = _people(info)
+    if isinstance(value, domain.Person):
+        return people.join(value) if people else value
+    if isinstance(value, str) and value:
+        found = people.person(value) if people else None
+        if found is not None:
+            return found
+        if people is None:
+            return domain.Person(value, value)
+        raise ValueError(f"nobody in the roster is called '{value}'")
+    raise ValueError(f"must be a person: a roster key, an e-mail address or an expression, not {_shown(value)}")
+
+
+def _duration(value: Any) -> calendars.Duration:
+    if isinstance(value, calendars.Duration):
+        return value
+    if isinstance(value, str):
+        return calendars.parse_duration(value)
+    raise ValueError(f"must be a duration such as 7d or 3bd, not {_shown(value)}")
+
+
+def _instant(value: Any) -> datetime:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"must be an instant such as 2026-03-02T09:00:00+01:00, not '{value}'") from None
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value
+    raise ValueError(f"must be an instant with a time zone, not {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedTemplate:
+    """A template as an action gets it: its name, and the text that came of it, rendered before the intent."""
+
+    name: str
+    text: str
+
+
+def _template(value: Any) -> RenderedTemplate:
+    if isinstance(value, RenderedTemplate):
+        return value
+    if isinstance(value, Mapping):
+        return RenderedTemplate(str(value["name"]), str(value["text"]))
+    return RenderedTemplate(str(value), "")
+
+
+#: Somebody: a person from an expression, a roster key or an e-mail address.
+Person = Annotated[domain.Person, PlainValidator(_person), WithJsonSchema({"type": "string", "x-kind": "person"})]
+#: A length of time, such as 45m or 5bd.
+Duration = Annotated[
+    calendars.Duration, PlainValidator(_duration), WithJsonSchema({"type": "string", "x-kind": "duration"})
+]
+#: A point in time, with its zone.
+Instant = Annotated[datetime, PlainValidator(_instant), WithJsonSchema({"type": "string", "x-kind": "instant"})]
+#: The name of a file under `templates:`, without its ending. The action gets it rendered.
+Template = Annotated[
+    RenderedTemplate, PlainValidator(_template), WithJsonSchema({"type": "string", "x-kind": "template"})
+]
+#: Markdown for people. Values in it are escaped; `template:` with `data:` may stand in its place.
+Text = Annotated[str, BeforeValidator(lambda v: v), WithJsonSchema({"type": "string", "x-kind": "markdown"})]
+
+
+# --- effects ---------------------------------------------------------------------------------------------------------
+
+
+class EffectClass(enum.StrEnum):
+    """May this side effect be repeated (PROMISES 1.4)."""
+
+    NATIVE = "native"  #: the service takes our id
+    FINDABLE = "findable"  #: we look before we make again
+    IDEMPOTENT = "idempotent"  #: setting a value: may be sent again
+    AT_MOST_ONCE = "at_most_once"  #: never sent twice unless a person says so
+    OWN_ROWS = "own_rows"  #: only rows in our own database, committed with the result
+    READ = "read"  #: changes nothing
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _marked(kind: EffectClass, method: _F, **more: Any) -> _F:
+    method.__effect_class__ = kind  # type: ignore[attr-defined]
+    method.__effect_options__ = more  # type: ignore[attr-defined]
+    return method
+
+
+def native(method: _F) -> _F:
+    """Mark a provider method whose service takes our id."""
+    return _marked(EffectClass.NATIVE, method)
+
+
+def findable(*, visible_after: str) -> Callable[[_F], _F]:
+    """Mark a provider method whose effects the provider's `find(effect)` finds, at most `visible_after` later."""
+    seconds = calendars.parse_duration(visible_after).seconds
+    return lambda method: _marked(EffectClass.FINDABLE, method, visible_after=seconds)
+
+
+def idempotent(method: _F) -> _F:
+    """Mark a provider method that sets a value."""
+    return _marked(EffectClass.IDEMPOTENT, method)
+
+
+def at_most_once(method: _F) -> _F:
+    """Mark a provider method that must not be repeated unasked."""
+    return _marked(EffectClass.AT_MOST_ONCE, method)
+
+
+def own_rows(method: _F) -> _F:
+    """Mark a provider method that only saves rows and emits facts through its effect."""
+    return _marked(EffectClass.OWN_ROWS, method)
+
+
+def effect_class(method: Any) -> EffectClass:
+    """Give the class a provider method declares; one that declares none must not be repeated."""
+    return getattr(method, "__effect_class__", EffectClass.AT_MOST_ONCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What a source, a poll or an effect says happened.
+
+    `fields` is the part of the subject's state that the sender speaks about, by field name of its record. The engine
+    compares it with the stored state and derives the transitions; `type` is what the sender itself calls it, which
+    counts for a subject never seen before. `id` is the delivery's id: a second one with the same id changes nothing.
+    """
+
+    type: str
+    time: datetime
+    subject_type: str | None = None
+    subject: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    actor: domain.Person | None = None
+    id: str | None = None
+    own: bool = False  #: done by one of our own accounts
+    engine: bool = False  #: speaks about the fields that the engine owns
+    note: domain.Entry | None = None  #: a line for the incident's timeline
+
+
+@dataclass(slots=True)
+class Effect:
+    """One performance of an action, with its durable identity.
+
+    `id` is printable: `postmortem/pager:PCPZE64/1/doc`. `token` is a short text derived from it, safe in file names,
+    ids and labels: providers put it where they find it again. `saved` and `emitted` are committed together with the
+    result.
+    """
+
+    id: str
+    token: str
+    at: datetime  #: when the intent was written
+    workflow: str
+    run: str
+    subject_type: str | None = None
+    subject: str | None = None
+    attempt: int = 1
+    actor: domain.Person | None = None  #: set where a person acts through us
+    saved: list[tuple[str, str, Mapping[str, Any] | None]] = field(default_factory=list)
+    emitted: list[tuple[str, Fact]] = field(default_factory=list)
+
+    def save(self, connection: str, key: str, row: Mapping[str, Any] | None) -> None:
+        """Keep a row of the provider's own (JSON values); None deletes it."""
+        self.saved.append((connection, key, row))
+
+    def emit(self, connection: str, fact: Fact) -> None:
+        """Say that something happened at `connection`."""
+        self.emitted.append((connection, fact))
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An action gives this back when its outputs come later, by an event that names the effect."""
+
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ActionError(Exception):
+    """The action cannot be done, and trying again will not help."""
+
+    def __init__(self, message: str, *, code: str = "action-failed") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RetryLater(Exception):
+    """The action did not work this time; `after` is what the service asks us to wait, in seconds."""
+
+    def __init__(self, message: str, *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class ConnectionBroken(Exception):
+    """The service refuses our credentials (401, 403): the whole connection is held until it works."""
+
+
+class Storage(Protocol):
+    """A provider's own rows, read as committed, and the subjects it keeps. Rows are written through an `Effect`."""
+
+    def get(self, key: str) -> Mapping[str, Any] | None:
+        """Give one row."""
+
+    def rows(self, prefix: str = "") -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Give the rows whose key begins with `prefix`, by key."""
+
+    def next(self, counter: str) -> int:
+        """Give the next number of a counter, from 1; never the same twice, with gaps."""
+
+    def subject(self, subject_type: str, ref: str) -> Any | None:
+        """Give a subject of this connection by id or key, as its record."""
+
+    def subjects(self, subject_type: str) -> Sequence[Any]:
+        """Give every subject of this connection, newest first."""
+
+
+class Context(Protocol):
+    """What an action may use beside its inputs."""
+
+    @property
+    def effect(self) -> Effect: ...
+    @property
+    def now(self) -> datetime: ...
+    @property
+    def incident(self) -> domain.Incident | None:
+        """The incident the run is about, or that its subject belongs to."""
+
+    @property
+    def documents(self) -> capabilities.Documents: ...
+    @property
+    def chat(self) -> capabilities.Chat: ...
+    @property
+    def tickets(self) -> capabilities.Tickets: ...
+    @property
+    def calendar(self) -> capabilities.Calendar: ...
+    @property
+    def incidents(self) -> capabilities.Incidents: ...
+    @property
+    def on_call(self) -> capabilities.OnCall: ...
+    @property
+    def people(self) -> capabilities.People: ...
+    @property
+    def http(self) -> capabilities.Http: ...
+    @property
+    def owner(self) -> domain.Person | None:
+        """The workflow's owner; of a team, its lead."""
+
+    @property
+    def zone(self) -> str:
+        """IANA name of the zone that times are shown in."""
+
+    def hours_of(self, person: domain.Person | None) -> calendars.Calendar:
+        """Give somebody's working hours, in their own time zone; None gives the project's."""
+
+
+ActionFunction = Callable[[Any, Context], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What `uses:` names."""
+
+    name: str
+    params: type[Params]
+    function: ActionFunction
+    returns: Any
+    lasts: bool
+    capability: str | None
+    method: str | None
+    pending: bool = False
+    own_class: EffectClass | None = None
+    plugin: str = "built in"
+
+    @property
+    def outputs(self) -> Mapping[str, domain.Field]:
+        """The fields that later steps may read, beside `failed` and `error`."""
+        return outputs_of(self.returns)
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.params) or ""
+
+
+def action(
+    name: str,
+    params: type[Params],
+    *,
+    returns: Any,
+    lasts: bool,
+    via: str | None = "",
+    pending: bool = False,
+    effect: EffectClass | None = None,
+) -> Callable[[ActionFunction], Action]:
+    """Declare an action.
+
+    Args:
+        name: as written after `uses:`.
+        params: its inputs.
+        returns: a record or dataclass: its fields are the step's outputs.
+        lasts: whether what it does outlives a round (document, ticket, calendar event, assignment) or passes (message).
+        via: `CAPABILITY.METHOD` that it performs, whose provider declares the effect class; by default its own name.
+            None for an action without a capability, which then declares `effect` itself.
+        pending: its outputs come later, by an answer.
+        effect: the effect class of an action without a capability.
+    """
+    capability, _, method = (name if via == "" else via or "").partition(".")
+
+    def declare(function: ActionFunction) -> Action:
+        return Action(name, params, function, returns, lasts, capability or None, method or None, pending, effect)
+
+    return declare
+
+
+# --- triggers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An occasion that a check found: the event to write and what identifies it."""
+
+    fact: Fact
+    key: tuple[Any, ...]
+
+
+class Check(Protocol):
+    """What a trigger's due check may use."""
+
+    @property
+    def now(self) -> datetime: ...
+    @property
+    def due(self) -> datetime:
+        """The instant the check was due at."""
+
+    @property
+    def zone(self) -> str: ...
+    @property
+    def tickets(self) -> capabilities.Tickets:
+        """The tickets of the trigger's `connection`, else of the connection that `use:` names."""
+
+    @property
+    def people(self) -> capabilities.People: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What `on:` names.
+
+    `state` names the state that `for:` waits in, and `left_by` the events that leave it. `key` gives the default of
+    `once_per`; None stands for the event's id. A trigger with `next_due` is looked at when that instant comes: `check`
+    then gives the occasions.
+    """
+
+    name: str
+    params: type[Params]
+    subject: str | None
+    event: str
+    data: Mapping[str, domain.Field]
+    left_by: tuple[str, ...] = ()
+    matches: Callable[[Any, Event], bool] | None = None
+    key: Callable[[Any, Event], tuple[Any, ...]] | None = None
+    next_due: Callable[[Any, datetime, str], datetime | None] | None = None
+    check: Callable[[Any, Check], Awaitable[Sequence[Due]]] | None = None
+    limit: Callable[[Any], int | None] | None = None
+    own_may_start: bool = False
+    plugin: str = "built in"
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.params) or ""
+
+
+def trigger(
+    name: str,
+    params: type[Params],
+    *,
+    subject: str | None,
+    data: Mapping[str, domain.Field] | None = None,
+    left_by: Sequence[str] = (),
+    key: Callable[[Any, Event], tuple[Any, ...]] | None = None,
+    next_due: Callable[[Any, datetime, str], datetime | None] | None = None,
+    check: Callable[[Any, Check], Awaitable[Sequence[Due]]] | None = None,
+    limit: Callable[[Any], int | None] | None = None,
+    own_may_start: bool = False,
+) -> Callable[[Callable[[Any, Event], bool]], Trigger]:
+    """Declare a trigger by the function that says whether an event of its type fits its inputs.
+
+    Args:
+        name: as written under `on:`; also the type of the event it listens to.
+        params: its inputs.
+        subject: the type of subject its events are about.
+        data: the fields of `event.data`, where they are known.
+        left_by: for a trigger that names a state and takes `for`: the events that leave the state.
+        key: the default of `once_per`.
+        next_due: for a trigger that is looked at by the clock: inputs, an instant, the zone → the next instant after.
+        check: what to do when that instant comes.
+        limit: how many runs one check may start at most.
+        own_may_start: whether events of our own accounts start workflows without `own: true`.
+    """
+
+    def declare(matches: Callable[[Any, Event], bool]) -> Trigger:
+        return Trigger(
+            name, params, subject, name, data or {}, tuple(left_by), matches, key, next_due, check, limit, own_may_start
+        )
+
+    return declare
+
+
+# --- providers and sources -------------------------------------------------------------------------------------------
+
+
+class Connection(Protocol):
+    """What a provider or source is given at start, beside its options."""
+
+    @property
+    def name(self) -> str:
+        """The connection's name: part of every subject's id (`pager:PCPZE64`), and the webhook's path."""
+
+    @property
+    def folder(self) -> Path:
+        """The project's folder; relative paths in options are relative to it."""
+
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def storage(self) -> Storage: ...
+    @property
+    def people(self) -> capabilities.People: ...
+    @property
+    def zone(self) -> str: ...
+    def say(self, text: str) -> None:
+        """Show a line to whoever watches the engine run (the console)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One vendor's way of doing one or more capabilities."""
+
+    name: str
+    options: type[Options]
+    build: Callable[[Any, Connection], Any]
+    serves: tuple[str, ...]
+    cls: Any
+    plugin: str = "built in"
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.cls) or ""
+
+
+def provider(name: str, options: type[Options], *, serves: Sequence[str]) -> Callable[[type[Any]], Provider]:
+    """Declare a provider by its class, built with `(options, connection)`.
+
+    A provider may have `async check() -> str | None` (for `doctor`: what is wrong), `async close()`, and `read(raw)`,
+    what its vendor's JSON means, which the vendor's source uses.
+    """
+    return lambda cls: Provider(name, options, cls, tuple(serves), cls)
+
+
+class Unauthorized(Exception):
+    """A webhook whose signature or token is missing or wrong; the text says which, never the expected value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a webhook said: facts, and the body to answer with. `ignored` says why there are none."""
+
+    facts: Sequence[Fact] = ()
+    ignored: str | None = None
+    response: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The inbound adapter of one vendor.
+
+    Its class is built with `(options, connection, provider)`, the connection's provider or None, and has:
+    `authenticate(headers, body, now)`, which raises `Unauthorized`; `read(headers, body, now) -> Received`, which
+    raises ValueError with a sentence where the payload is not what the vendor documents; `sign(body, now) -> headers`.
+    Header names are lower case. `headers` lists those that may be stored.
+    """
+
+    name: str
+    options: type[Options]
+    build: Callable[[Any, Connection, Any], Any]
+    cls: Any
+    headers: tuple[str, ...] = ()
+    plugin: str = "built in"
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.cls) or ""
+
+
+def source(name: str, options: type[Options], *, headers: Sequence[str] = ()) -> Callable[[type[Any]], Source]:
+    """Declare a source by its class. It serves the connections whose `provider:` has its name."""
+    return lambda cls: Source(name, options, cls, cls, tuple(headers))
+
+
+# --- the catalogue ---------------------------------------------------------------------------------------------------
+
+Declaration = Action | Trigger | Provider | Source
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All that workflows and connections may name."""
+
+    actions: Mapping[str, Action]
+    triggers: Mapping[str, Trigger]
+    providers: Mapping[str, Provider]
+    sources: Mapping[str, Source]
+
+    @classmethod
+    def collect(cls, declarations: Iterable[tuple[str, Declaration]]) -> Catalogue:
+        """Put declarations, each with the plugin it comes from, into one catalogue.
+
+        Raises:
+            ValueError: two plugins declare the same name, or an action's function does not take `(params, ctx)`.
+        """
+        tables: dict[type, dict[str, Any]] = {Action: {}, Trigger: {}, Provider: {}, Source: {}}
+        for plugin, item in declarations:
+            table = tables.get(type(item))
+            if table is None:
+                raise ValueError(f"{plugin}: {item!r} is no action, trigger, provider or source")
+            if item.name in table:
+                kind = type(item).__name__.lower()
+                raise ValueError(f"{kind} '{item.name}' is declared by {table[item.name].plugin} and by {plugin}")
+            if isinstance(item, Action) and len(inspect.signature(item.function).parameters) != 2:
+                raise ValueError(f"{plugin}: the function of action '{item.name}' must take (params, ctx)")
+            table[item.name] = replace(item, plugin=plugin)
+        return cls(tables[Action], tables[Trigger], tables[Provider], tables[Source])
+
+
+Severity = Literal["error", "warning"]
