@@ -1,0 +1,111 @@
+"""Values as JSON and back: what runs, events and effects are kept as.
+
+A value that JSON has no word for is a mapping with one key that begins with `~`: `{"~instant": "2026-03-02T…Z"}`,
+`{"~duration": "3bd"}`, `{"~person": {…}}`. Fields of records that are None or empty are left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_type_hints
+
+from engine.calendars import Duration, parse_duration
+from engine.domain import RECORDS, kind_of
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KINDS = {cls: kind for kind, cls in RECORDS.items()}
+_FIELDS: dict[type, list[str]] = {cls: [f.name for f in dataclasses.fields(cls)] for cls in _KINDS}
+_TUPLES: dict[type, frozenset[str]] = {
+    cls: frozenset(name for name, hint in get_type_hints(cls).items() if kind_of(hint).startswith("list["))
+    for cls in _KINDS
+}
+
+
+def micros(instant: datetime) -> int:
+    """Give an aware instant as whole microseconds since 1970 in UTC."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def instant(us: int) -> datetime:
+    """Give the instant, in UTC, of microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def encode(value: Any) -> Any:
+    """Give the JSON value that stands for `value`."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, datetime):
+        return {"~instant": value.astimezone(UTC).isoformat()}
+    if isinstance(value, Duration):
+        return {"~duration": str(value)}
+    if isinstance(value, Mapping):
+        plain = {str(key): encode(item) for key, item in value.items()}
+        return {"~map": plain} if len(plain) == 1 and next(iter(plain)).startswith("~") else plain
+    if isinstance(value, list | tuple | set | frozenset):
+        return [encode(item) for item in value]
+    kind = _KINDS.get(type(value))
+    if kind is not None:
+        return {f"~{kind}": record(value)}
+    if dataclasses.is_dataclass(value):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    raise TypeError(f"a {type(value).__name__} cannot be kept")
+
+
+def record(value: Any) -> dict[str, Any]:
+    """Give a record's own fields as JSON, without those that say nothing."""
+    found = ((name, getattr(value, name)) for name in _FIELDS[type(value)])
+    return {name: encode(item) for name, item in found if item is not None and item != () and item != {}}
+
+
+def decode(value: Any) -> Any:
+    """Give the value that a JSON value stands for."""
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        tag, inner = next(iter(value.items()))
+        if tag == "~instant":
+            return datetime.fromisoformat(inner)
+        if tag == "~duration":
+            return parse_duration(inner)
+        if tag == "~map":
+            return {key: decode(item) for key, item in inner.items()}
+        cls = RECORDS.get(tag[1:]) if tag.startswith("~") else None
+        if cls is not None:
+            return build(cls, inner)
+    return {key: decode(item) for key, item in value.items()}
+
+
+def build(cls: type[Any], fields: Mapping[str, Any]) -> Any:
+    """Make a record of its fields as JSON; fields that the record no longer has are passed over."""
+    known = _FIELDS[cls]
+    values = {name: decode(item) for name, item in fields.items() if name in known}
+    for name in _TUPLES[cls] & values.keys():
+        values[name] = tuple(values[name] or ())
+    return cls(**values)
+
+
+def dumps(value: Any) -> str:
+    """Encode to JSON text: compact, keys in the order given."""
+    return json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def loads(text: str | None) -> Any:
+    """Decode JSON text; None stays None."""
+    return None if text is None else decode(json.loads(text))
+
+
+def digest(*parts: str) -> str:
+    """Give a short, stable hash of texts: 26 characters of base32, safe in names."""
+    import base64
+
+    raw = hashlib.sha256("\x00".join(parts).encode()).digest()[:16]
+    return base64.b32encode(raw).decode().rstrip("=").lower()

@@ -1,0 +1,439 @@
+"""Read the store as expressions see it: records, their derived fields, and the look-ups of LANGUAGE section 4.
+
+A `Lookups` is a snapshot for one evaluation: it holds the instant, reads what is committed, and never asks a vendor.
+Vendor look-ups (`on_call`) are answered from what was recorded, or raise `NeedLookup`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from engine import calendars
+from engine.calendars import Calendar, Duration
+from engine.capabilities import People
+from engine.domain import (
+    FIELDS,
+    SUBJECTS,
+    ActionItem,
+    Alert,
+    Document,
+    Entry,
+    Event,
+    Incident,
+    Person,
+    Review,
+    Service,
+    Team,
+    Ticket,
+)
+from engine.store.codec import build, dumps, instant, loads, micros
+from engine.workflow.expressions import NeedLookup
+
+#: A look-up gives at most this many, and one more to show that there are more.
+MOST = 1000
+
+_LISTS = {"label": "labels", "service": "services", "participant": "participants", "attendee": "attendees"}
+_MEMBERS = {"member": "members"}
+
+
+def event_of(row: sqlite3.Row) -> Event:
+    """Make the record of an event's row."""
+    return Event(
+        id=row["uid"],
+        type=row["type"],
+        source=row["source"],
+        time=instant(row["time"]),
+        subject_type=row["subject_type"],
+        subject=row["subject"],
+        actor=loads(row["actor"]),
+        data=loads(row["data"]) or {},
+        before=json.loads(row["before"]) if row["before"] else None,
+        after=json.loads(row["after"]) if row["after"] else None,
+        caused_by=row["caused_by"],
+        own=bool(row["own"]),
+        depth=row["depth"],
+    )
+
+
+def subject_of(subject_type: str, state: Mapping[str, Any]) -> Any:
+    """Make the record of a subject's stored state."""
+    return build(SUBJECTS[subject_type], state)
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What look-ups need beside the database: people, calendars, variables."""
+
+    people: People
+    calendars: Mapping[str, Calendar]
+    default_calendar: Calendar
+    zone: str
+    vars: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Lookups:
+    """The world as one evaluation sees it: `engine.workflow.expressions.World`."""
+
+    reader: sqlite3.Connection
+    directory: Directory
+    now: datetime
+    answers: Mapping[str, Any] = field(default_factory=dict)
+
+    # --- records -----------------------------------------------------------------------------------------------------
+
+    def subject(self, subject_type: str, ref: str) -> Any | None:
+        """Give a subject by id or, where only one has it, by key."""
+        row = self.reader.execute(
+            "SELECT state FROM subjects WHERE type = ? AND (id = ? OR key = ?) ORDER BY id = ? DESC LIMIT 1",
+            (subject_type, ref, ref, ref),
+        ).fetchone()
+        return subject_of(subject_type, json.loads(row["state"])) if row else None
+
+    def field(self, value: Any, name: str) -> Any:
+        """Give a derived field of a record (`domain.FIELDS`), None where it is unknown."""
+        derive = _DERIVED.get((type(value), name))
+        if derive is not None:
+            return derive(self, value)
+        if isinstance(value, Event) and name in SUBJECTS:
+            return self._event_subject(value, name)
+        return None
+
+    def _event_subject(self, event: Event, name: str) -> Any:
+        if event.subject_type != name or event.after is None:
+            return None
+        return subject_of(name, event.after)
+
+    def join(self, person: Person | None) -> Person | None:
+        return None if person is None else self.directory.people.join(person)
+
+    def person_by_id(self, key: str | None) -> Person | None:
+        return self.directory.people.person(key) if key else None
+
+    # --- look-ups ----------------------------------------------------------------------------------------------------
+
+    def find(self, kind: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> Sequence[Any]:
+        """Give the records that fit, newest first, at most `MOST` and one more."""
+        if kind in SUBJECTS:
+            return self._subjects(kind, criteria, last, private, MOST + 1)
+        directory: dict[str, Callable[[], Sequence[Any]]] = {
+            "person": self.directory.people.people,
+            "team": self.directory.people.teams,
+            "service": self.directory.people.services,
+        }
+        return [record for record in directory[kind]() if self._fits(record, criteria)][: MOST + 1]
+
+    def count(self, kind: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> int:
+        """Count the records that fit; plain fields are compared in the database."""
+        if kind not in SUBJECTS:
+            return len(self.find(kind, criteria, last, private))
+        where, arguments, rest = self._where(kind, criteria, last, private)
+        if rest:
+            return sum(1 for _ in self._matching(kind, criteria, last, private))
+        return int(self.reader.execute(f"SELECT count(*) FROM subjects WHERE {where}", arguments).fetchone()[0])
+
+    def _subjects(
+        self, kind: str, criteria: Mapping[str, Any], last: Duration | None, private: bool, most: int
+    ) -> list[Any]:
+        found = []
+        for record in self._matching(kind, criteria, last, private):
+            found.append(record)
+            if len(found) >= most:
+                break
+        return found
+
+    def _matching(self, kind: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> Any:
+        where, arguments, rest = self._where(kind, criteria, last, private)
+        order = "ORDER BY coalesce(source_time, engine_time) DESC, id DESC"
+        for row in self.reader.execute(f"SELECT state FROM subjects WHERE {where} {order}", arguments):
+            record = subject_of(kind, json.loads(row["state"]))
+            if self._fits(record, rest):
+                yield record
+
+    def _where(
+        self, kind: str, criteria: Mapping[str, Any], last: Duration | None, private: bool
+    ) -> tuple[str, list[Any], dict[str, Any]]:
+        """Split criteria into SQL for plain stored fields and what is left to compare in Python."""
+        parts, arguments, rest = ["type = ?"], [kind], dict[str, Any]()
+        if last is not None:
+            parts.append("first_seen >= ?")
+            arguments.append(micros(self.now - last.timedelta()))  # type: ignore[arg-type]
+        if kind == "incident" and not private:
+            parts.append("coalesce(json_extract(state, '$.private'), 0) = 0")
+        for name, wanted in criteria.items():
+            column = FIELDS[kind].get(name)
+            if column is None or column.derived or not _plain(wanted) or column.kind not in ("text", "boolean"):
+                rest[name] = wanted
+                continue
+            default = {"boolean": "0" if name != "firing" else "1", "text": "NULL"}[column.kind]
+            parts.append(f"coalesce(json_extract(state, '$.{name}'), {default}) IS ?")
+            arguments.append(int(wanted) if isinstance(wanted, bool) else wanted)
+        return " AND ".join(parts), arguments, rest
+
+    def _fits(self, record: Any, criteria: Mapping[str, Any]) -> bool:
+        return all(_meets(self.read(record, name), wanted) for name, wanted in criteria.items())
+
+    def read(self, record: Any, name: str) -> Any:
+        """Give any field of a record by the name of a look-up's keyword: lists in the singular too."""
+        kind = _kind(record)
+        known = FIELDS.get(kind, {})
+        if name not in known and _LISTS.get(name, _MEMBERS.get(name)) in known:
+            name = _LISTS.get(name) or _MEMBERS[name]
+        if name in known and known[name].derived:
+            return self.field(record, name)
+        return getattr(record, name, None)
+
+    def events(self, type: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> Sequence[Event]:
+        """Give events of a type, newest first: `subject=`, then fields of `data`, then those of the subject."""
+        found = []
+        for event in self._events(type, criteria, last, private):
+            found.append(event)
+            if len(found) > MOST:
+                break
+        return found
+
+    def count_events(self, type: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> int:
+        return sum(1 for _ in self._events(type, criteria, last, private))
+
+    def _events(self, type: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> Any:
+        sql, arguments = "SELECT * FROM events WHERE type = ? AND state != 'ignored'", [type]
+        rest = dict(criteria)
+        if "subject" in rest and isinstance(rest["subject"], str):
+            sql, arguments = sql + " AND subject = ?", [*arguments, rest.pop("subject")]
+        if last is not None:
+            sql, arguments = sql + " AND time >= ?", [*arguments, micros(self.now - last.timedelta())]  # type: ignore[list-item]
+        if not private:
+            sql += " AND private = 0"
+        for row in self.reader.execute(sql + " ORDER BY id DESC", arguments):
+            event = event_of(row)
+            if all(_meets(self._event_field(event, name), wanted) for name, wanted in rest.items()):
+                yield event
+
+    def _event_field(self, event: Event, name: str) -> Any:
+        if name == "subject":
+            return event.subject
+        if name in event.data:
+            return event.data[name]
+        if event.subject_type is None or event.after is None:
+            return None
+        return self.read(subject_of(event.subject_type, event.after), name)
+
+    # --- the directory -----------------------------------------------------------------------------------------------
+
+    def person(self, key: str) -> Person | None:
+        return self.directory.people.person(key)
+
+    def team(self, key: str) -> Team | None:
+        return self.directory.people.team(key)
+
+    def service(self, key: str) -> Service | None:
+        return self.directory.people.service(key)
+
+    def calendar(self, name: str) -> Calendar | None:
+        return self.directory.calendars.get(name)
+
+    def vendor(self, name: str, args: tuple[Any, ...]) -> Any:
+        """Give the recorded answer of a vendor look-up.
+
+        Raises:
+            NeedLookup: there is none yet.
+        """
+        call = lookup_key(name, args)
+        if call not in self.answers:
+            raise NeedLookup(name, args)
+        return self.answers[call]
+
+    def add(self, at: datetime, length: Duration) -> datetime:
+        """Add a duration in the calendar that counts here."""
+        return calendars.add(at, length, self.directory.default_calendar)
+
+
+def lookup_key(name: str, args: tuple[Any, ...]) -> str:
+    """Give the text under which the answer of a vendor look-up is recorded."""
+    return f"{name}{dumps(list(args))}"
+
+
+def _kind(record: Any) -> str:
+    return {Person: "person", Team: "team", Service: "service"}.get(type(record)) or type(record).__name__.lower()
+
+
+def _plain(wanted: Any) -> bool:
+    return isinstance(wanted, str | bool)
+
+
+def _meets(value: Any, wanted: Any) -> bool:
+    """A list on either side matches where both share an element; records compare by id."""
+    values, choices = _elements(value), _elements(wanted)
+    return any(left == right for left in values for right in choices)
+
+
+def _elements(value: Any) -> list[Any]:
+    items = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+    return [_identity(item) for item in items]
+
+
+def _identity(item: Any) -> Any:
+    return getattr(item, "id", item) if not isinstance(item, str | int | float | bool | None) else item
+
+
+# --- derived fields ------------------------------------------------------------------------------------------------
+
+_DERIVED: dict[tuple[type, str], Callable[[Lookups, Any], Any]] = {}
+
+
+def _derived(cls: type, *names: str) -> Callable[[Callable[[Lookups, Any], Any]], Callable[[Lookups, Any], Any]]:
+    def put(function: Callable[[Lookups, Any], Any]) -> Callable[[Lookups, Any], Any]:
+        for name in names:
+            _DERIVED[cls, name] = function
+        return function
+
+    return put
+
+
+def _between(start: datetime | None, end: datetime | None) -> Duration | None:
+    return Duration((end - start).total_seconds()) if start is not None and end is not None else None
+
+
+def _service_team(world: Lookups, names: Sequence[str]) -> str | None:
+    for name in names:
+        service = world.service(name)
+        if service is not None and service.team:
+            return service.team
+    return None
+
+
+def _joined(world: Lookups, people: Sequence[Person]) -> list[Person]:
+    joined = [world.directory.people.join(person) for person in people]
+    return list({person.id: person for person in joined}.values())
+
+
+_DERIVED |= {
+    (Incident, "open"): lambda w, i: i.status != "resolved",
+    (Incident, "team"): lambda w, i: i.team or _service_team(w, i.services),
+    (Incident, "roles"): lambda w, i: {name: w.join(person) for name, person in i.roles.items()},
+    (Incident, "subscribers"): lambda w, i: _joined(w, i.subscribers),
+    (Incident, "time_to_detect"): lambda w, i: _between(i.started_at, i.declared_at),
+    (Incident, "time_to_acknowledge"): lambda w, i: _between(i.declared_at, i.acknowledged_at),
+    (Incident, "time_to_resolve"): lambda w, i: _between(i.declared_at, i.resolved_at),
+    (Incident, "idle"): lambda w, i: _between(i.active_at or i.declared_at, w.now),
+    (Ticket, "assignee"): lambda w, t: w.join(t.assignee),
+    (Ticket, "idle"): lambda w, t: _between(t.active_at or t.created_at, w.now),
+    (Ticket, "incident"): lambda w, t: w.subject("incident", t.incident) if t.incident else None,
+    (Ticket, "document"): lambda w, t: w.subject("document", t.document) if t.document else None,
+    (Alert, "team"): lambda w, a: a.team or _service_team(w, [a.service] if a.service else []),
+    (Document, "incident"): lambda w, d: w.subject("incident", d.incident) if d.incident else None,
+    (Review, "incident"): lambda w, r: w.subject("incident", r.incident) if r.incident else None,
+    (Review, "organizer"): lambda w, r: w.join(r.organizer),
+    (Review, "attendees"): lambda w, r: _joined(w, r.attendees),
+    (Review, "left_out"): lambda w, r: _joined(w, r.left_out),
+    (Person, "manager"): lambda w, p: w.person_by_id(w.directory.people.join(p).manager),
+    (Person, "team"): lambda w, p: _team_of(w, p),
+    (Team, "lead"): lambda w, t: w.person_by_id(t.lead),
+    (Team, "members"): lambda w, t: [p for p in map(w.person_by_id, t.members) if p is not None],
+    (Service, "team"): lambda w, s: w.team(s.team) if s.team else None,
+    (Entry, "by"): lambda w, e: w.join(e.by),
+    (ActionItem, "owner"): lambda w, a: w.join(a.owner),
+    (Event, "actor"): lambda w, e: w.join(e.actor),
+    (Event, "before"): lambda w, e: subject_of(e.subject_type, e.before) if e.before and e.subject_type else None,
+}
+
+
+@_derived(Ticket, "team")
+def _ticket_team(world: Lookups, ticket: Ticket) -> str | None:
+    if ticket.team:
+        return ticket.team
+    assignee = world.join(ticket.assignee)
+    return assignee.team if assignee else None
+
+
+@_derived(Team, "manager")
+def _team_manager(world: Lookups, team: Team) -> Person | None:
+    lead = world.person_by_id(team.lead)
+    return world.person_by_id((lead.manager if lead else None) or team.manager)
+
+
+@_derived(Team, "vars")
+def _team_vars(world: Lookups, team: Team) -> Mapping[str, Any]:
+    return {**world.directory.vars, **team.vars}
+
+
+def _team_of(world: Lookups, person: Person) -> Team | None:
+    joined = world.directory.people.join(person)
+    return world.team(joined.team) if joined.team else None
+
+
+@_derived(Incident, "participants")
+def _participants(world: Lookups, incident: Incident) -> list[Person]:
+    """Everybody with a role, whom the source names, and who acted on it."""
+    people = [*incident.roles.values(), *incident.participants]
+    rows = world.reader.execute(
+        "SELECT actor FROM events WHERE subject = ? AND actor IS NOT NULL AND own = 0 ORDER BY id", (incident.id,)
+    )
+    people += [loads(row["actor"]) for row in rows]
+    return _joined(world, people)
+
+
+@_derived(Incident, "action_items")
+def _action_items(world: Lookups, incident: Incident) -> list[Ticket]:
+    rows = world.reader.execute(
+        "SELECT state FROM subjects WHERE type = 'ticket' AND incident = ? ORDER BY first_seen, id", (incident.id,)
+    )
+    return [subject_of("ticket", json.loads(row["state"])) for row in rows]
+
+
+_TOLD = {
+    "incident.declared": "Declared",
+    "incident.acknowledged": "Acknowledged",
+    "incident.mitigated": "Mitigated",
+    "incident.resolved": "Resolved",
+    "incident.reopened": "Reopened",
+}
+
+
+@_derived(Incident, "timeline")
+def _timeline(world: Lookups, incident: Incident) -> list[Entry]:
+    """Transitions, notes, changes of fields and lasting effects, by their own time."""
+    entries = []
+    for row in world.reader.execute("SELECT * FROM events WHERE subject = ? ORDER BY time, id", (incident.id,)):
+        if row["note"]:
+            entries.append(loads(row["note"]))
+        elif row["type"] in _TOLD and row["state"] != "ignored":
+            entries.append(Entry(instant(row["time"]), _TOLD[row["type"]], "transition", loads(row["actor"])))
+        elif row["type"] == "incident.updated" and row["before"] and row["after"]:
+            text = _changes(json.loads(row["before"]), json.loads(row["after"]))
+            if text:
+                entries.append(Entry(instant(row["time"]), text, "transition", loads(row["actor"])))
+    rows = world.reader.execute(
+        "SELECT e.action, e.ended, e.result FROM effects e JOIN runs r ON r.id = e.run "
+        "WHERE r.subject = ? AND e.state = 'done' AND e.action IN ('document.create', 'calendar.schedule', 'ticket.create')",
+        (incident.id,),
+    )
+    for row in rows:
+        result = loads(row["result"]) or {}
+        entries.append(Entry(instant(row["ended"]), _EFFECTS[row["action"]](result), "effect", None, result.get("url")))
+    return sorted(entries, key=lambda entry: entry.at)
+
+
+_EFFECTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "document.create": lambda r: f"Document “{r.get('title')}” created",
+    "calendar.schedule": lambda r: f"Review “{r.get('title')}” booked",
+    "ticket.create": lambda r: f"Ticket {r.get('key')} filed: {r.get('title')}",
+}
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    parts = [
+        f"{name} {before.get(name) or 'unknown'} → {after.get(name) or 'unknown'}"
+        for name in ("severity", "title", "channel")
+        if before.get(name) != after.get(name)
+    ]
+    roles = after.get("roles") or {}
+    for name, person in roles.items():
+        if (before.get("roles") or {}).get(name) != person:
+            parts.append(f"{name.replace('_', ' ')}: {person.get('~person', {}).get('name', '?')}")
+    return "; ".join(parts)

@@ -1,0 +1,206 @@
+"""The tables. Instants are whole microseconds since 1970 in UTC; JSON columns hold what `engine.store.codec` writes.
+
+Rows are keyed by integers that grow; the printable identity stands beside them in `uid`. SQL for the hot path is
+generated once from here (`insert`) and handed to the driver.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("uid", Text, nullable=False, unique=True),
+    Column("type", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("subject_type", Text),
+    Column("subject", Text),
+    Column("actor", JSON),
+    Column("data", JSON),
+    Column("before", JSON),
+    Column("after", JSON),
+    Column("note", JSON),
+    Column("delivery", Text, unique=True),
+    Column("caused_by", Text),
+    Column("cause_run", BigInteger),
+    Column("own", Integer, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("private", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # new, matched, ignored
+    Column("reason", Text),
+    Column("listeners", Text),  # hash of the set of versions that were listening
+    Index("events_new", "state", sqlite_where=Column("state") == "new"),
+    Index("events_type", "type", "id"),
+    Index("events_subject", "subject", "id"),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("event", BigInteger, nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("run", BigInteger),
+    Column("detail", JSON),
+    Column("at", BigInteger, nullable=False),
+    Index("verdicts_event", "event"),
+    Index("verdicts_workflow", "workflow", "id"),
+)
+
+listeners = Table(
+    "listeners",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("versions", JSON, nullable=False),  # [[workflow, version], …]
+)
+
+subjects = Table(
+    "subjects",
+    metadata,
+    Column("type", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("key", Text),
+    Column("connection", Text, nullable=False),
+    Column("state", JSON, nullable=False),
+    Column("incident", Text),
+    Column("source_time", BigInteger),  # the newest event of its source, by that event's own time
+    Column("engine_time", BigInteger),
+    Column("first_seen", BigInteger, nullable=False),
+    Column("refreshed", BigInteger, nullable=False),  # when its source last spoke of it, by our clock
+    Column("changed_run", BigInteger),  # the run that caused the newest change, if one did
+    Column("event", BigInteger),
+    Index("subjects_key", "type", "key"),
+    Index("subjects_incident", "incident"),
+)
+
+workflow_versions = Table(
+    "workflow_versions",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("workflow", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("templates", JSON, nullable=False),
+    Column("loaded", BigInteger, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("uid", Text, nullable=False, unique=True),
+    Column("workflow", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("round_event", BigInteger, nullable=False),  # the newest event when the round began
+    Column("event", BigInteger, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("subject_type", Text),
+    Column("subject", Text),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("error", JSON),
+    Column("depth", Integer, nullable=False),
+    Column("wake", Integer, nullable=False),  # something happened that it has not looked at
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    UniqueConstraint("workflow", "key", name="runs_key"),
+    Index("runs_subject", "subject", "ended"),
+    Index("runs_state", "state", "id"),
+    Index("runs_wake", "wake", sqlite_where=Column("wake") == 1),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("run", BigInteger, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("steps_run", "run", "id"),
+)
+
+effects = Table(
+    "effects",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("identity", Text, nullable=False, unique=True),
+    Column("run", BigInteger, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("connection", Text),
+    Column("class", Text, nullable=False),
+    Column("inputs", JSON, nullable=False),
+    Column("inputs_hash", Text, nullable=False),
+    Column("state", Text, nullable=False),  # intent, done, failed, unknown, pending
+    Column("attempts", Integer, nullable=False),
+    Column("result", JSON),
+    Column("error", JSON),
+    Column("created", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Index("effects_run", "run", "id"),
+    Index("effects_open", "state", sqlite_where=Column("state").in_(("intent", "unknown"))),
+)
+
+waits = Table(
+    "waits",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("run", BigInteger),
+    Column("path", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # timer, event, retry, hold, deadline, effect, settle
+    Column("due", BigInteger),
+    Column("event_type", Text),
+    Column("field", Text),
+    Column("value", Text),
+    Column("cursor", BigInteger),  # the newest event that was examined for it
+    Column("workflow", Text),  # settle: the workflow, its trigger, the subject and the event that began it
+    Column("trigger", Text),
+    Column("subject", Text),
+    Column("event", BigInteger),
+    Index("waits_due", "due"),
+    Index("waits_run", "run", "path"),
+    Index("waits_event", "event_type", "field", "value"),
+    Index("waits_settle", "workflow", "trigger", "subject"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Text, primary_key=True),  # `workflow/trigger#n` or `connection/NAME`
+    Column("due", BigInteger),
+    Column("first", BigInteger, nullable=False),
+    Column("cursor", JSON),
+    Column("inputs", Text),  # hash of what the due instant was computed from
+)
+
+rows = Table(
+    "rows",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("data", JSON, nullable=False),
+)
+
+
+@cache
+def insert(table: Table, *columns: str, replace: bool = False) -> str:
+    """Give an INSERT with `?` for each of the named columns, for sqlite3."""
+    verb = "INSERT OR REPLACE" if replace else "INSERT"
+    for name in columns:
+        table.c[name]  # a misspelt column is a KeyError here and not in the database
+    marks = ", ".join("?" * len(columns))
+    return f"{verb} INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"

@@ -1,0 +1,326 @@
+"""Merge what a source or an effect says into its subject, and find the transitions by comparing with the stored state.
+
+Rules (PROMISES, "State of a subject"): events are ordered by their own time; an older one goes into the record and
+changes no state, but the first of its kind still fires its trigger. Every field has one owner: the source its own,
+the engine those in `domain.ENGINE_OWNED`. The first sight of a subject counts as the transition its event names.
+
+Everything here runs inside the writer's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from engine.domain import ENGINE_OWNED, SUBJECTS
+from engine.plugins import Fact
+from engine.store.codec import digest, dumps, encode, micros
+from engine.store.tables import events as events_table
+from engine.store.tables import insert
+from engine.store.tables import subjects as subjects_table
+
+#: Events may stand behind one another this deep (PROMISES 1.12).
+MAX_DEPTH = 8
+
+_STATUS_EVENT = {
+    "declared": "incident.reopened",
+    "acknowledged": "incident.acknowledged",
+    "mitigated": "incident.mitigated",
+    "resolved": "incident.resolved",
+}
+_ORDER = ("declared", "acknowledged", "mitigated", "resolved")
+_TIMES = {"declared": "declared_at", "acknowledged": "acknowledged_at", "mitigated": "mitigated_at"}
+_TIMES["resolved"] = "resolved_at"
+_FIRST = {
+    "incident": "incident.declared",
+    "ticket": "ticket.created",
+    "alert": "alert.firing",
+    "document": "document.created",
+    "review": "review.scheduled",
+}
+_UPDATED = {name: f"{name}.updated" for name in SUBJECTS}
+#: Fields whose change alone is not worth an `updated` event.
+_QUIET = frozenset({"declared_at", "acknowledged_at", "mitigated_at", "resolved_at", "active_at", "closed_at"})
+_QUIET |= {"status", "done", "firing", "ended_at", "started_at", "published", "content", "participants"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What of ours stands behind a fact: the effect's identity, its run, and how many runs stand behind that."""
+
+    effect: str | None = None
+    run: int | None = None
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a fact: the events that were written, or none because the delivery was known already."""
+
+    events: tuple[int, ...] = ()
+    duplicate: bool = False
+
+
+_EVENT_COLUMNS = (
+    "uid",
+    "type",
+    "source",
+    "time",
+    "received",
+    "subject_type",
+    "subject",
+    "actor",
+    "data",
+    "before",
+    "after",
+    "note",
+    "delivery",
+    "caused_by",
+    "cause_run",
+    "own",
+    "depth",
+    "private",
+    "state",
+    "reason",
+)
+_INSERT_EVENT = insert(events_table, *_EVENT_COLUMNS)
+_SUBJECT_COLUMNS = (
+    "type",
+    "id",
+    "key",
+    "connection",
+    "state",
+    "incident",
+    "source_time",
+    "engine_time",
+    "first_seen",
+    "refreshed",
+    "changed_run",
+    "event",
+)
+_PUT_SUBJECT = insert(subjects_table, *_SUBJECT_COLUMNS, replace=True)
+
+
+def record(cursor: sqlite3.Cursor, connection: str, fact: Fact, now: datetime, cause: Cause = Cause()) -> Recorded:  # noqa: B008  frozen
+    """Write what `fact` means: its events, marked new for matching, and the subject's new state."""
+    delivery = digest(connection, fact.id) if fact.id is not None else None
+    if delivery and cursor.execute("SELECT 1 FROM events WHERE delivery = ?", (delivery,)).fetchone():
+        return Recorded(duplicate=True)
+    writer = _Writer(cursor, connection, fact, now, cause, delivery)
+    if fact.subject_type is None or fact.subject is None:
+        return Recorded((writer.event(fact.type, None, None),))
+    return Recorded(tuple(writer.merge()))
+
+
+def record_ignored(cursor: sqlite3.Cursor, connection: str, reason: str, now: datetime) -> int:
+    """Write down that a well-signed delivery was of a kind that nothing here uses."""
+    fact = Fact("webhook.ignored", now)
+    return _Writer(cursor, connection, fact, now, Cause(), None).event(fact.type, None, None, reason=reason)
+
+
+@dataclass(slots=True)
+class _Writer:
+    cursor: sqlite3.Cursor
+    connection: str
+    fact: Fact
+    now: datetime
+    cause: Cause
+    delivery: str | None
+
+    def event(
+        self, kind: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, reason: str | None = None
+    ) -> int:
+        fact, cause = self.fact, self.cause
+        delivery, self.delivery = self.delivery, None  # the first event of a fact carries the delivery's id
+        private = bool((after or {}).get("private"))
+        self.cursor.execute(
+            _INSERT_EVENT,
+            (
+                f"evt_{secrets.token_hex(8)}",
+                kind,
+                self.connection,
+                micros(fact.time),
+                micros(self.now),
+                fact.subject_type,
+                fact.subject,
+                dumps(fact.actor) if fact.actor else None,
+                dumps(dict(fact.data)),
+                _json(before),
+                _json(after),
+                dumps(fact.note) if fact.note else None,
+                delivery,
+                cause.effect,
+                cause.run,
+                int(fact.own),
+                cause.depth,
+                int(private),
+                "ignored" if reason else "new",
+                reason,
+            ),
+        )
+        return int(self.cursor.lastrowid or 0)
+
+    def merge(self) -> list[int]:
+        fact = self.fact
+        row = self.cursor.execute(
+            "SELECT * FROM subjects WHERE type = ? AND id = ?", (fact.subject_type, fact.subject)
+        ).fetchone()
+        return self._first_sight() if row is None else self._next(row)
+
+    def _first_sight(self) -> list[int]:
+        fact = self.fact
+        fields = {name: encode(value) for name, value in fact.fields.items()}
+        state: dict[str, Any] = {"id": fact.subject, **fields}
+        state.setdefault("key", str(fact.subject).partition(":")[2])
+        state.setdefault("title", state["key"])
+        if fact.subject_type == "incident":
+            _stamp(state, str(state.setdefault("status", _status_of(fact.type))), fact)
+        event = self.event(fact.type, None, state)
+        self._put(state, None, event, changed=True)
+        return [event]
+
+    def _next(self, row: sqlite3.Row) -> list[int]:
+        fact = self.fact
+        assert fact.subject_type is not None
+        before: dict[str, Any] = json.loads(row["state"])
+        column = "engine_time" if fact.engine else "source_time"
+        if row[column] is not None and micros(fact.time) < row[column]:
+            return [self._late(before)]
+        after = dict(before) | self._owned(before)
+        if fact.subject_type == "incident" and after.get("status") != before.get("status"):
+            _stamp(after, str(after.get("status")), fact)
+        kinds = transitions(fact.subject_type, fact.type, before, after)
+        changed = after != before
+        if not kinds and (fact.note or fact.type in _TOLD):
+            kinds = [fact.type]
+        if not kinds:
+            reason = "it changes nothing that a trigger names" if changed else "the state was this already"
+            events = [self.event(fact.type, before, after, reason=reason)]
+        else:
+            events = [self.event(kind, before, after) for kind in kinds]
+        self._put(after, row, events[-1], changed=changed)
+        return events
+
+    def _late(self, before: Mapping[str, Any]) -> int:
+        """Keep an event that is older than what is known: it changes nothing, and fires if it is the first of its kind."""
+        fact = self.fact
+        known = self.cursor.execute(
+            "SELECT 1 FROM events WHERE subject = ? AND type = ? LIMIT 1", (fact.subject, fact.type)
+        ).fetchone()
+        return self.event(fact.type, before, before, reason="it is older than the state known" if known else None)
+
+    def _owned(self, before: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the fields of the fact that its sender may set, as JSON."""
+        fact = self.fact
+        owned = ENGINE_OWNED[str(fact.subject_type)]
+        fields: dict[str, Any] = {}
+        for name, value in fact.fields.items():
+            if name == "active_at" or (name in owned) == fact.engine:
+                fields[name] = encode(value)
+        for name in ("roles",):  # roles are set one at a time
+            if name in fields:
+                fields[name] = {**before.get(name, {}), **fields[name]}
+        if "participants" in fields:
+            fields["participants"] = _union(before.get("participants", []), fields["participants"])
+        if not fact.own and fact.actor is not None and fact.subject_type == "incident":
+            fields["active_at"] = encode(fact.time)
+        return fields
+
+    def _put(self, state: dict[str, Any], row: sqlite3.Row | None, event: int, *, changed: bool) -> None:
+        fact = self.fact
+        source_time, engine_time = (row["source_time"], row["engine_time"]) if row else (None, None)
+        if fact.engine:
+            engine_time = micros(fact.time)
+        else:
+            source_time = micros(fact.time)
+        now = micros(self.now)
+        self.cursor.execute(
+            _PUT_SUBJECT,
+            (
+                fact.subject_type,
+                fact.subject,
+                state.get("key"),
+                self.connection if row is None else row["connection"],
+                _json(state),
+                state.get("incident"),
+                source_time,
+                engine_time,
+                row["first_seen"] if row else now,
+                (row["refreshed"] if row else now) if fact.engine else now,
+                self.cause.run if changed or row is None else row["changed_run"],
+                event,
+            ),
+        )
+
+
+#: Events that are told although they change no state.
+_TOLD = frozenset({"ticket.commented", "ticket.stale"})
+
+
+def transitions(subject_type: str, told: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Give the event types that lead from one state to another, the transition first."""
+    kinds: list[str] = []
+    if subject_type == "incident" and before.get("status") != after.get("status"):
+        kinds.append(_incident_transition(before.get("status"), str(after.get("status"))))
+    elif subject_type == "ticket" and bool(before.get("done")) != bool(after.get("done")):
+        kinds.append("ticket.closed" if after.get("done") else "ticket.reopened")
+    elif subject_type == "alert" and before.get("firing", True) != after.get("firing", True):
+        kinds.append("alert.firing" if after.get("firing", True) else "alert.resolved")
+    elif subject_type == "alert" and after.get("firing", True) and before.get("started_at") != after.get("started_at"):
+        kinds.append("alert.firing")
+    elif subject_type == "document" and _published_again(before, after):
+        kinds.append("document.published")
+    if told in _TOLD:
+        kinds.append(told)
+    noticed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} - _QUIET
+    if noticed:
+        kinds.append(_UPDATED[subject_type])
+    return kinds
+
+
+def _incident_transition(before: Any, after: str) -> str:
+    if before == "resolved" and after != "resolved":
+        return "incident.reopened"
+    if after == "declared":  # no longer acknowledged: the state went back, which is no transition of its own
+        return "incident.updated"
+    return _STATUS_EVENT[after]
+
+
+def _published_again(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    return bool(after.get("published")) and (
+        not before.get("published") or before.get("content") != after.get("content")
+    )
+
+
+def _status_of(event: str) -> str:
+    name = event.partition(".")[2]
+    return name if name in _ORDER else "declared"
+
+
+def _stamp(state: dict[str, Any], status: str, fact: Fact) -> None:
+    """Fill in the instant of a status where the source did not give it, and clear those that no longer hold."""
+    named = fact.type.partition(".")[2]
+    column = _TIMES[status]
+    if column not in fact.fields and (named == status or fact.type == _FIRST["incident"]):
+        state[column] = encode(fact.time)
+    for later in _ORDER[_ORDER.index(status) + 1 :]:
+        if state.get(_TIMES[later]) is not None and _TIMES[later] not in fact.fields:
+            state.pop(_TIMES[later])
+
+
+def _union(known: list[Any], new: list[Any]) -> list[Any]:
+    ids = {_person_id(item) for item in known}
+    return known + [item for item in new if _person_id(item) not in ids]
+
+
+def _person_id(item: Any) -> Any:
+    return item.get("~person", {}).get("id") if isinstance(item, dict) else item
+
+
+def _json(state: Mapping[str, Any] | None) -> str | None:
+    return None if state is None else json.dumps(state, ensure_ascii=False, separators=(",", ":"))
