@@ -87,6 +87,8 @@ class Response:
 
     status: int
     body: Any = None
+    retry_after: float | None = None  #: seconds the service asks us to wait
+    credentials: bool = True  #: whether the connection's own headers went with the request
 
 
 class Documents(Protocol):

@@ -3,7 +3,7 @@
 Frozen dataclasses, the same for every vendor, with None where a vendor does not say. They are what actions take and
 give, what providers return, and what `FIELDS` makes of them is what an expression may read (LANGUAGE section 9).
 References to people, teams and services are held by id or name and joined with the roster when they are read, so that
-a change in `people.yaml` is seen at once. Instants are aware datetimes in UTC, durations are `engine.calendars.Duration`.
+a change in `people.yaml` is seen at once. Instants are aware datetimes in UTC, durations `engine.calendars.Duration`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,31 @@ class Service:
     name: str
     team: str | None = None
     rotation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Who is on call in turn: the first member from `start` on, the next one every `every`.
+
+    Shifts are counted on the wall clock of `timezone`, so that a hand-over keeps its local time over a change of
+    daylight saving time. `start` is aware, or naive in `timezone`.
+    """
+
+    name: str
+    members: tuple[str, ...]  #: ids of people
+    every: Duration
+    start: datetime
+    timezone: str  #: IANA name
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The people file as read: people, teams, services and rotations by id."""
+
+    people: Mapping[str, Person] = field(default_factory=dict)
+    teams: Mapping[str, Team] = field(default_factory=dict)
+    services: Mapping[str, Service] = field(default_factory=dict)
+    rotations: Mapping[str, Rotation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,19 +26,23 @@ from engine.clock import Clock
 from engine.domain import Event, outputs_of
 
 __all__ = [
+    "OURSELVES",
     "Action",
     "ActionError",
     "Catalogue",
     "Check",
-    "ConnectionBroken",
     "Connection",
+    "ConnectionBroken",
     "Context",
+    "DeclaredClass",
+    "DocumentRef",
     "Due",
     "Duration",
     "Effect",
     "EffectClass",
     "Fact",
     "Field",
+    "IncidentRef",
     "Instant",
     "Options",
     "Params",
@@ -52,6 +56,7 @@ __all__ = [
     "Storage",
     "Template",
     "Text",
+    "TicketRef",
     "Trigger",
     "Unauthorized",
     "action",
@@ -118,6 +123,15 @@ def _person(value: Any, info: ValidationInfo) -> domain.Person:
     raise ValueError(f"must be a person: a roster key, an e-mail address or an expression, not {_shown(value)}")
 
 
+def _reference(record: type[Any], what: str) -> Callable[[Any], Any]:
+    def validate(value: Any) -> Any:
+        if isinstance(value, record) or (isinstance(value, str) and value.strip()):
+            return value
+        raise ValueError(f"must be {what}: its id, its key or an expression, not {_shown(value)}")
+
+    return validate
+
+
 def _duration(value: Any) -> calendars.Duration:
     if isinstance(value, calendars.Duration):
         return value
@@ -160,6 +174,22 @@ def _template(value: Any) -> RenderedTemplate:
 
 #: Somebody: a person from an expression, a roster key or an e-mail address.
 Person = Annotated[domain.Person, PlainValidator(_person), WithJsonSchema({"type": "string", "x-kind": "person"})]
+#: An incident, a ticket, a document: the record itself from an expression, or its id or key.
+IncidentRef = Annotated[
+    domain.Incident | str,
+    PlainValidator(_reference(domain.Incident, "an incident")),
+    WithJsonSchema({"type": "string", "x-kind": "incident"}),
+]
+TicketRef = Annotated[
+    domain.Ticket | str,
+    PlainValidator(_reference(domain.Ticket, "a ticket")),
+    WithJsonSchema({"type": "string", "x-kind": "ticket"}),
+]
+DocumentRef = Annotated[
+    domain.Document | str,
+    PlainValidator(_reference(domain.Document, "a document")),
+    WithJsonSchema({"type": "string", "x-kind": "document"}),
+]
 #: A length of time, such as 45m or 5bd.
 Duration = Annotated[
     calendars.Duration, PlainValidator(_duration), WithJsonSchema({"type": "string", "x-kind": "duration"})
@@ -296,11 +326,16 @@ class ActionError(Exception):
 
 
 class RetryLater(Exception):
-    """The action did not work this time; `after` is what the service asks us to wait, in seconds."""
+    """The action did not work this time; `after` is what the service asks us to wait, in seconds.
 
-    def __init__(self, message: str, *, after: float | None = None) -> None:
+    `maybe_done` says that it may have happened all the same (a time-out after sending): an effect that must not be
+    repeated is then not sent again unasked.
+    """
+
+    def __init__(self, message: str, *, after: float | None = None, maybe_done: bool = False) -> None:
         super().__init__(message)
         self.after = after
+        self.maybe_done = maybe_done
 
 
 class ConnectionBroken(Exception):
@@ -367,6 +402,12 @@ class Context(Protocol):
 
 ActionFunction = Callable[[Any, Context], Any]
 
+#: An effect class, or how it follows from an action's inputs (`http.request`: from the method).
+DeclaredClass = EffectClass | Callable[[Any], EffectClass]
+
+#: The connection that an action names when it emits a fact of the engine's own.
+OURSELVES = "hotwash"
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -380,8 +421,12 @@ class Action:
     capability: str | None
     method: str | None
     pending: bool = False
-    own_class: EffectClass | None = None
+    own_class: DeclaredClass | None = None  #: where set, it wins over what the provider declares
     plugin: str = "built in"
+
+    def class_of(self, params: Any) -> EffectClass | None:
+        """Give the effect class that the action itself declares for these inputs; None leaves it to the provider."""
+        return self.own_class(params) if callable(self.own_class) else self.own_class
 
     @property
     def outputs(self) -> Mapping[str, domain.Field]:
@@ -401,7 +446,7 @@ def action(
     lasts: bool,
     via: str | None = "",
     pending: bool = False,
-    effect: EffectClass | None = None,
+    effect: DeclaredClass | None = None,
 ) -> Callable[[ActionFunction], Action]:
     """Declare an action.
 
@@ -413,7 +458,7 @@ def action(
         via: `CAPABILITY.METHOD` that it performs, whose provider declares the effect class; by default its own name.
             None for an action without a capability, which then declares `effect` itself.
         pending: its outputs come later, by an answer.
-        effect: the effect class of an action without a capability.
+        effect: the effect class of an action without a capability, or a function that gives it for its inputs.
     """
     capability, _, method = (name if via == "" else via or "").partition(".")
 
@@ -537,6 +582,10 @@ class Connection(Protocol):
     def storage(self) -> Storage: ...
     @property
     def people(self) -> capabilities.People: ...
+    @property
+    def roster(self) -> domain.Roster:
+        """The people file as read."""
+
     @property
     def zone(self) -> str: ...
     def say(self, text: str) -> None:
