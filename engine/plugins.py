@@ -496,6 +496,9 @@ class Check(Protocol):
 
     @property
     def people(self) -> capabilities.People: ...
+    @property
+    def calendar(self) -> calendars.Calendar:
+        """The project's working hours, in which `5bd` is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,7 +507,9 @@ class Trigger:
 
     `state` names the state that `for:` waits in, and `left_by` the events that leave it. `key` gives the default of
     `once_per`; None stands for the event's id. A trigger with `next_due` is looked at when that instant comes: `check`
-    then gives the occasions.
+    then gives the occasions, oldest due instant first in `Check.due`. `next_due` is asked with the instant of the first
+    load, then with each instant it gave, up to the first that lies ahead: so `every` counts from the first load.
+    What a check finds starts only the workflow it was looked for.
     """
 
     name: str
@@ -520,6 +525,7 @@ class Trigger:
     limit: Callable[[Any], int | None] | None = None
     own_may_start: bool = False
     plugin: str = "built in"
+    available: bool = True  #: False for one that is known to the language, and `check` says is not available yet
 
     @property
     def doc(self) -> str:
@@ -538,6 +544,7 @@ def trigger(
     check: Callable[[Any, Check], Awaitable[Sequence[Due]]] | None = None,
     limit: Callable[[Any], int | None] | None = None,
     own_may_start: bool = False,
+    available: bool = True,
 ) -> Callable[[Callable[[Any, Event], bool]], Trigger]:
     """Declare a trigger by the function that says whether an event of its type fits its inputs.
 
@@ -552,11 +559,24 @@ def trigger(
         check: what to do when that instant comes.
         limit: how many runs one check may start at most.
         own_may_start: whether events of our own accounts start workflows without `own: true`.
+        available: False for a trigger that is declared for a later release.
     """
 
     def declare(matches: Callable[[Any, Event], bool]) -> Trigger:
         return Trigger(
-            name, params, subject, name, data or {}, tuple(left_by), matches, key, next_due, check, limit, own_may_start
+            name,
+            params,
+            subject,
+            name,
+            data or {},
+            tuple(left_by),
+            matches,
+            key,
+            next_due,
+            check,
+            limit,
+            own_may_start,
+            available=available,
         )
 
     return declare
