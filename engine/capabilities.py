@@ -37,6 +37,29 @@ class Table:
     line: int | None = None
 
 
+#: How people head the columns of a report's action item table. `who` and `when` head timelines too: they are not here.
+ACTION_ITEM_COLUMNS: Mapping[str, str] = {
+    "what": "what|action|action item|action items|task|to do|todo|follow up",
+    "owner": "owner|owners|owned by|assignee|assigned to",
+    "due": "due|due date|due by|due on|deadline|target date",
+    "ticket": "ticket|tickets|issue|issues|ticket link|tracking ticket",
+}
+
+
+def find_column(header: Sequence[str], column: str) -> int | None:
+    """Give the index of the first header that says `column`, whose spellings are separated by `|`; else None.
+
+    Case, Markdown emphasis, hyphens and repeated spaces do not count.
+    """
+    spellings = {_folded(word) for word in column.split("|")}
+    return next((index for index, text in enumerate(header) if _folded(text) in spellings), None)
+
+
+def _folded(header: str) -> str:
+    words = header.casefold().replace("-", " ").replace("_", " ").translate({ord(sign): None for sign in "*`~:"})
+    return " ".join(words.split())
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What happened at a vendor since a cursor, and the cursor for the next look."""
@@ -116,12 +139,15 @@ class Documents(Protocol):
         """Give a document by its id."""
 
     async def table(self, document: str, columns: Sequence[str]) -> Table | None:
-        """Give the first table whose header has all of `columns` (compared folded)."""
+        """Give the first table whose header has all of `columns`, found as `find_column` does."""
 
     async def set_cells(
         self, document: str, columns: Sequence[str], column: str, cells: Mapping[int, str], *, effect: Effect
     ) -> Document:
-        """Write cells of the table that `table` finds for `columns`: row index to the new Markdown of `column`."""
+        """Write cells of the table that `table` finds for `columns`: row index to the new Markdown of `column`.
+
+        A table without `column` gets it as its last one, headed by the first of its spellings.
+        """
 
     async def changes(self, cursor: str | None) -> Changes:
         """Give what changed since `cursor`; None stands for the very first look, which takes stock."""
