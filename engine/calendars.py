@@ -10,12 +10,14 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+from bisect import bisect_right
 from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import total_ordering
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -547,3 +549,140 @@ def without(stretches: Iterable[Stretch], taken: Iterable[Stretch]) -> list[Stre
         if start < end:
             left.append((start, end))
     return left
+
+
+# --- the search for a slot -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Diary:
+    """When somebody works and when they are taken; any order, overlaps allowed."""
+
+    who: str
+    open: Sequence[Stretch]
+    busy: Sequence[Stretch] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """Why a start was passed over: somebody is taken or not at work, and until when, as far as the window goes."""
+
+    start: datetime
+    who: str
+    kind: Literal["busy", "closed"]
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What the search for a slot found. `slot` is None where there is none.
+
+    `passed_over` holds the earlier starts that were looked at and who stood against each. `impossible` says who alone
+    makes every slot impossible: `closed` has no working hours in the window, `short` no stretch of them that is long
+    enough, `busy` is taken in all of them. Where there is no slot and nobody is named, no time suits all at once.
+    """
+
+    slot: Stretch | None
+    passed_over: tuple[Hindrance, ...] = ()
+    impossible: Mapping[str, Literal["closed", "short", "busy"]] = field(default_factory=dict)
+
+
+class _Agenda:
+    """One person's diary cut to the window, ready to be asked about starts."""
+
+    def __init__(
+        self, diary: Diary, window: Stretch, length: timedelta, first_start: Callable[[datetime], datetime]
+    ) -> None:
+        self.who = diary.who
+        self.length = length
+        self.open = intersect(diary.open, [window])
+        self.busy = merge(diary.busy)
+        free = without(self.open, self.busy)
+        self.free = [(start, end) for start, end in free if first_start(start) + length <= end]
+        self.long_enough = any(first_start(start) + length <= end for start, end in self.open)
+
+    def impossible(self) -> Literal["closed", "short", "busy"] | None:
+        if self.free:
+            return None
+        if not self.open:
+            return "closed"
+        return "busy" if self.long_enough else "short"
+
+    def hindrance(self, start: datetime) -> Hindrance | None:
+        """Say why the slot that begins at `start` does not suit; None where it does."""
+        end = start + self.length
+        if _covering(self.free, start, end):
+            return None
+        if _covering(self.open, start, end):
+            first = bisect_right(self.busy, start, key=itemgetter(1))
+            return Hindrance(start, self.who, "busy", self.busy[first][1])
+        return Hindrance(start, self.who, "closed", _next_start(self.open, start))
+
+    def next_free(self, start: datetime) -> datetime | None:
+        """Give where the next free stretch after `start` begins."""
+        return _next_start(self.free, start)
+
+
+def _next_start(stretches: Sequence[Stretch], after: datetime) -> datetime | None:
+    index = bisect_right(stretches, after, key=itemgetter(0))
+    return stretches[index][0] if index < len(stretches) else None
+
+
+def _covering(stretches: Sequence[Stretch], start: datetime, end: datetime) -> bool:
+    index = bisect_right(stretches, start, key=itemgetter(0)) - 1
+    return index >= 0 and end <= stretches[index][1]
+
+
+def first_slot(
+    diaries: Sequence[Diary],
+    start: datetime,
+    end: datetime,
+    length: timedelta,
+    timezone: str,
+    granularity: timedelta = timedelta(minutes=15),
+) -> Search:
+    """Find the first time in which everybody works and nobody is taken.
+
+    Args:
+        diaries: one for each person; with none, every time suits.
+        start: the earliest start.
+        end: the latest end.
+        length: how long the slot is, above zero.
+        timezone: in whose local time starts lie on whole steps of `granularity`, counted from midnight.
+        granularity: the step.
+
+    Raises:
+        ValueError: the length or the step is not above zero, or an instant has no zone.
+    """
+    if length <= timedelta(0) or granularity <= timedelta(0):
+        raise ValueError("the length of a slot and its step must be above zero")
+    window = (_aware(start).astimezone(UTC), _aware(end).astimezone(UTC))
+    round_up = functools.partial(_round_up, step=granularity, zone=ZoneInfo(timezone))
+    agendas = [_Agenda(diary, window, length, round_up) for diary in diaries]
+    impossible = {agenda.who: why for agenda in agendas if (why := agenda.impossible())}
+    passed_over: list[Hindrance] = []
+    candidate = round_up(window[0])
+    while candidate + length <= window[1]:
+        hindered = [(agenda, found) for agenda in agendas if (found := agenda.hindrance(candidate))]
+        if not hindered:
+            return Search((candidate, candidate + length), tuple(passed_over))
+        passed_over += [found for _, found in hindered]
+        following = [agenda.next_free(candidate) for agenda, _ in hindered]
+        later = [instant for instant in following if instant is not None]
+        if len(later) < len(following):
+            break
+        candidate = round_up(max(later))
+    return Search(None, tuple(passed_over), impossible)
+
+
+def _round_up(instant: datetime, step: timedelta, zone: ZoneInfo) -> datetime:
+    """Give the first instant from `instant` on that lies on a whole step of its own day's local time."""
+    local = instant.astimezone(zone)
+    wall = local.replace(tzinfo=None)
+    midnight = datetime.combine(wall.date(), time.min)
+    over = (wall - midnight) % step
+    if not over:
+        return instant
+    rounded = min(wall - over + step, midnight + _DAY)
+    # The clock may be set in between: then the time that is reached has to be rounded once more.
+    return _round_up(instant + (rounded - wall), step, zone)
