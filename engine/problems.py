@@ -15,6 +15,7 @@ Codes are stable and never reused; `CODES` says of each what `hotwash explain CO
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -110,44 +111,106 @@ def did_you_mean(word: str, known: Iterable[str], what: str = "known") -> str:
 
 def width(text: str) -> int:
     """Count the terminal columns that `text` takes (East Asian wide characters take two, combining marks none)."""
-    return sum(0 if unicodedata.combining(ch) else 2 if unicodedata.east_asian_width(ch) in "WF" else 1 for ch in text)
+    return sum(_columns(ch) for ch in text)
+
+
+def _columns(char: str) -> int:
+    if char.isascii():
+        return 1
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def visible(text: str) -> str:
+    """Replace, one for one, what a terminal would obey instead of showing: control characters, text direction."""
+    return _UNSEEN.sub(_picture, text)
+
+
+#: C0, DEL and C1 controls; line and paragraph separators; marks that turn the direction of text; lone surrogates.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
 
 def render(problem: Problem) -> str:
     """Print one problem in the form at the top of this module, without a final line break."""
     place = f"{problem.span}: " if problem.span else ""
     kind = "warning: " if problem.severity == "warning" else ""
-    lines = [f"{place}{kind}{problem.message} [{problem.code}]"]
+    lines = [visible(f"{place}{kind}{problem.message} [{problem.code}]")]
     gutter = " " * len(str(problem.span.line)) if problem.span else ""
     if problem.span and problem.excerpt is not None:
         lines += _excerpt(problem.span, problem.excerpt, gutter)
     if problem.hint:
-        lines.append(f"{gutter} = {problem.hint}")
+        lines.append(f"{gutter} = {visible(problem.hint)}")
     return "\n".join(lines)
 
 
+def render_all(problems: Iterable[Problem]) -> str:
+    """Print problems in order, an empty line between them and none at the end."""
+    return "\n\n".join(render(problem) for problem in sort(problems))
+
+
+_WIDEST = 160  #: of an excerpt; a longer line is shown around its caret
+_LEAD = 60  #: of what is shown before the caret then
+_TAB = "    "
+
+
 def _excerpt(span: Span, line: str, gutter: str) -> list[str]:
-    start, cut = 0, line.rstrip("\r\n")
-    if width(cut) > 200:  # a very long line is shown around its caret
-        start = max(0, span.column - 61)
-        cut = cut[start : start + 160]
-    before = cut[: span.column - 1 - start]
-    lead = "".join("\t" if ch == "\t" else " " * width(ch) for ch in before)
-    end = span.end_column if span.end_line == span.line else len(line) + 1
-    under = cut[span.column - 1 - start : max(span.column, end) - 1 - start]
+    """Show the line and mark the span in it; one that goes on below is marked to the end of the line."""
+    line = line.rstrip()
+    start = span.column - 1
+    end = max(start + 1, span.end_column - 1 if span.end_line == span.line else len(line))
+    before, marked, after = (_cells(part) for part in (line[:start], line[start:end], line[end:]))
+    if width(before + marked + after) > _WIDEST:
+        before, marked, after = _shortened(before, marked, after)
     return [
         f"{gutter} |",
-        f"{span.line} | {cut}".rstrip(),
-        f"{gutter} | {lead}{'^' * max(1, width(under.rstrip()))}",
+        f"{span.line} | {before}{marked}{after}".rstrip(),
+        f"{gutter} | {' ' * width(before)}{'^' * max(1, width(marked))}",
     ]
 
 
+def _cells(text: str) -> str:
+    return visible(text.replace("\t", _TAB))
+
+
+def _shortened(before: str, marked: str, after: str) -> tuple[str, str, str]:
+    if width(before) > _LEAD:
+        before = "…" + _last(before, _LEAD - 1)
+    if width(marked) > _WIDEST - _LEAD:
+        return before, _first(marked, _WIDEST - _LEAD - 1) + "…", ""
+    room = _WIDEST - width(before) - width(marked)
+    return before, marked, after if width(after) <= room else _first(after, room - 1) + "…"
+
+
+def _first(text: str, columns: int) -> str:
+    """Give the longest beginning of a text that fits."""
+    used = 0
+    for index, char in enumerate(text):
+        used += _columns(char)
+        if used > columns:
+            return text[:index]
+    return text
+
+
+def _last(text: str, columns: int) -> str:
+    """Give the longest end of a text that fits."""
+    return _first(text[::-1], columns)[::-1]
+
+
 def sort(problems: Iterable[Problem]) -> list[Problem]:
-    """Put problems in the order of their places, those without a place first, and drop repeated ones."""
-    return sorted(
-        dict.fromkeys(problems),
-        key=lambda p: (p.span is not None, p.span or Span("", 0, 0, 0, 0), p.code),
-    )
+    """Put problems in the order of their places, those without a place first.
+
+    What is said twice of one place is kept once, and an error rather than a warning.
+    """
+    every = list(dict.fromkeys(problems))
+    errors = {(p.code, p.span) for p in every if p.severity == "error"}
+    kept = [p for p in every if p.severity == "error" or p.span is None or (p.code, p.span) not in errors]
+    return sorted(kept, key=lambda p: (p.span is not None, p.span or Span("", 0, 0, 0, 0), p.code))
 
 
 def warning(problem: Problem) -> Problem:
