@@ -302,6 +302,13 @@ def test_a_day_with_a_changed_clock_keeps_its_local_hours():
     ]
 
 
+def test_hours_that_end_in_a_gap_over_midnight_end_after_it():
+    calendar = build_calendar("evening", "Asia/Pyongyang", {"fri": "20:00-23:45"})
+    gap = datetime(2018, 5, 4, 15, tzinfo=UTC)  # 23:30 of 4 May was 00:00 of 5 May
+    assert is_open(calendar, gap + timedelta(minutes=10))
+    assert not is_open(calendar, gap + QUARTER)
+
+
 # --- properties: any zone, any year from 2000 to 2100
 
 zones = st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"}))
@@ -399,6 +406,13 @@ def _minutes(found):
 
 
 @given(stretches, stretches)
+def test_results_on_stretches_are_in_order_and_apart(first, second):
+    for found in (merge(first), intersect(first, second), without(first, second)):
+        edges = [edge for stretch in found for edge in stretch]
+        assert edges == sorted(set(edges))
+
+
+@given(stretches, stretches)
 def test_stretches_of_time_are_sets(first, second):
     assert _minutes(merge(first)) == _minutes(first)
     assert _minutes(intersect(first, second)) == _minutes(first) & _minutes(second)
@@ -447,6 +461,19 @@ def test_the_search_says_who_stood_against_the_earlier_starts():
     assert found.passed_over == (Hindrance(at(10), "grace", "busy", at(11, 20)),)
 
 
+def test_the_search_goes_on_where_the_last_of_those_hindered_is_free():
+    ada = Diary("ada", [(at(9), at(17))], [(at(9), at(10))])
+    grace = Diary("grace", [(at(9), at(17))], [(at(9), at(12))])
+    found = first_slot([ada, grace], at(9), at(17), HOUR, "UTC")
+    assert [(why.start, why.who) for why in found.passed_over] == [(at(9), "ada"), (at(9), "grace")]
+    assert found.slot == (at(12), at(13))
+
+
+def test_a_slot_may_fill_a_free_stretch_and_the_window_exactly():
+    ada = Diary("ada", [(at(9), at(17))], [(at(10), at(17))])
+    assert first_slot([ada], at(9), at(10), HOUR, "UTC").slot == (at(9), at(10))
+
+
 def test_the_search_says_when_somebody_is_not_at_work_yet():
     found = first_slot([Diary("ada", [(at(9), at(17))])], at(6), at(17), HOUR, "UTC")
     assert found.passed_over == (Hindrance(at(6), "ada", "closed", at(9)),)
@@ -486,6 +513,11 @@ def test_starts_lie_on_whole_steps_of_local_time(zone, earliest, expected):
     found = first_slot([], start, start + timedelta(hours=5), HOUR, zone, granularity=HOUR)
     assert found.slot is not None
     assert found.slot[0] == datetime.fromisoformat(expected)
+
+
+def test_steps_are_counted_anew_from_midnight():
+    found = first_slot([], at(22), at(9, day=3), HOUR, "UTC", granularity=7 * HOUR)
+    assert found.slot == (at(0, day=3), at(1, day=3))
 
 
 def test_a_slot_without_length_is_refused():
