@@ -1,0 +1,133 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from actions.incident import (
+    AssignRole,
+    DeclareIncident,
+    NoteIncident,
+    ResolveIncident,
+    UpdateIncident,
+    assign,
+    declare,
+    note,
+    resolve,
+    update,
+)
+from engine.domain import Entry, Incident, Ticket
+from engine.plugins import ActionError, EffectClass
+from tests.fakes import ADA, GRACE, MONDAY, FakeContext, FakePeople, an_effect
+
+PAGED = Incident("pager:P1", "P1", "Slow", roles={"commander": GRACE})
+OURS = Incident("local:INC-1", "INC-1", "Slower")
+
+
+class RecordingIncidents:
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.given: Any = OURS
+
+    async def declare(self, title, **details):
+        details.pop("effect")
+        self.calls.append(("declare", title, details))
+        return OURS
+
+    async def update(self, incident, changes, *, effect):
+        self.calls.append(("update", incident, dict(changes)))
+        return self.given
+
+    async def get(self, incident):
+        return OURS if incident in ("INC-1", "local:INC-1") else None
+
+
+def a_context(**more):
+    return FakeContext(incidents=RecordingIncidents(), **({"incident": PAGED} | more))
+
+
+def validated(params, **values):
+    return params.model_validate(values, context={"people": FakePeople()})
+
+
+async def test_a_role_is_written_as_a_field_of_the_engine_whoever_keeps_the_incident():
+    ctx = a_context()
+    given = await assign.function(validated(AssignRole, role="postmortem_owner", to="ada"), ctx)
+    [(connection, fact)] = ctx.effect.emitted
+    assert (connection, fact.type, fact.subject, fact.time) == ("hotwash", "incident.updated", "pager:P1", MONDAY)
+    assert (fact.fields, fact.engine, fact.own) == ({"roles": {"postmortem_owner": ADA}}, True, True)
+    assert given.roles == {"commander": GRACE, "postmortem_owner": ADA}
+
+
+async def test_what_a_person_does_through_us_is_theirs():
+    ctx = a_context(effect=an_effect(actor=ADA))
+    await note.function(validated(NoteIncident, text="Drained by hand."), ctx)
+    fact = ctx.effect.emitted[0][1]
+    assert (fact.actor, fact.own, fact.note) == (ADA, False, Entry(MONDAY, "Drained by hand.", by=ADA))
+
+
+async def test_a_note_changes_no_field():
+    ctx = a_context()
+    assert await note.function(validated(NoteIncident, text="x"), ctx) == PAGED
+    assert ctx.effect.emitted[0][1].fields == {}
+
+
+@pytest.mark.parametrize("named", [OURS, "INC-1", "local:INC-1"])
+async def test_another_incident_is_named_by_record_key_or_id(named):
+    ctx = a_context()
+    await assign.function(validated(AssignRole, role="scribe", to="ada", incident=named), ctx)
+    assert ctx.effect.emitted[0][1].subject == "local:INC-1"
+
+
+async def test_an_incident_nobody_knows_gets_no_role():
+    ctx = a_context()
+    with pytest.raises(ActionError, match="no incident is called 'INC-9'"):
+        await assign.function(validated(AssignRole, role="scribe", to="ada", incident="INC-9"), ctx)
+    assert not ctx.effect.emitted
+
+
+async def test_a_run_without_an_incident_must_name_one():
+    with pytest.raises(ActionError, match="name one with 'incident'"):
+        await note.function(validated(NoteIncident, text="x"), a_context(incident=None))
+
+
+def test_a_role_for_nobody_is_refused():
+    with pytest.raises(ValidationError, match="not null"):
+        validated(AssignRole, role="scribe", to=None)
+
+
+async def test_a_declared_incident_is_handed_on_with_its_details():
+    ctx = a_context()
+    await declare.function(validated(DeclareIncident, title="Slow", severity="sev2", services=["checkout"]), ctx)
+    [(_, title, details)] = ctx.incidents.calls
+    assert (title, details["severity"], details["services"], details["drill"]) == ("Slow", "sev2", ["checkout"], False)
+
+
+async def test_only_fields_that_are_given_are_changed():
+    ctx = a_context()
+    await update.function(validated(UpdateIncident, severity="sev1", labels=["x"], title=None), ctx)
+    assert ctx.incidents.calls == [("update", "pager:P1", {"severity": "sev1", "labels": ("x",)})]
+
+
+async def test_an_update_of_nothing_is_an_error():
+    with pytest.raises(ActionError, match="nothing to change"):
+        await update.function(validated(UpdateIncident, severity=None), a_context())
+
+
+async def test_resolving_sets_the_status_and_notes_why():
+    ctx = a_context(incident=OURS)
+    await resolve.function(validated(ResolveIncident, note="Quiet for an hour."), ctx)
+    assert ctx.incidents.calls == [("update", "local:INC-1", {"status": "resolved"})]
+    assert ctx.effect.emitted[0][1].note.text == "Quiet for an hour."
+
+
+async def test_an_incident_action_does_not_change_what_is_no_incident():
+    ctx = a_context()
+    ctx.incidents.given = Ticket("local:HW-1", "HW-1", "x")
+    with pytest.raises(ActionError, match="'HW-1' is no incident"):
+        await update.function(validated(UpdateIncident, incident="HW-1", title="x"), ctx)
+
+
+def test_roles_last_and_notes_pass():
+    assert (assign.lasts, note.lasts, declare.lasts) == (True, False, True)
+    assert assign.class_of(None) is note.class_of(None) is EffectClass.OWN_ROWS
+    assert (resolve.capability, resolve.method) == ("incident", "update")
