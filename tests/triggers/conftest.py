@@ -1,0 +1,41 @@
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from engine import calendars
+
+
+class FakeTickets:
+    """A tracker that finds what it was given, and remembers how it was asked."""
+
+    def __init__(self, *tickets):
+        self.tickets = tickets
+        self.asked = []
+
+    async def search(self, where, query):
+        self.asked.append((where, query))
+        return self.tickets
+
+
+@pytest.fixture
+def check_at():
+    """Make what a due check may use, at an instant."""
+
+    def make(now, *tickets, due=None, zone="UTC", calendar=calendars.WEEKDAYS_9_TO_5):
+        return SimpleNamespace(
+            now=now, due=due or now, zone=zone, tickets=FakeTickets(*tickets), people=None, calendar=calendar
+        )
+
+    return make
+
+
+@pytest.fixture
+def connection():
+    """A connection as sources and providers are given it, as far as they look."""
+    return SimpleNamespace(name="pager")
+
+
+@pytest.fixture
+def now():
+    return datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

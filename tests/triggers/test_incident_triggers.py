@@ -1,0 +1,72 @@
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+
+import triggers
+from engine import calendars
+from engine.domain import Event
+from engine.plugins import Trigger
+from triggers import incident
+
+AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+TRIGGERS = {item.name: item for item in triggers.ALL if isinstance(item, Trigger)}
+STATES = ["declared", "acknowledged", "mitigated", "resolved"]
+
+
+def event(kind, **after):
+    return Event("evt_1", kind, "pager", AT, "incident", "pager:P1", after=after)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_state_starts_once_per_trigger_and_incident(state):
+    trigger = TRIGGERS[f"incident.{state}"]
+    assert trigger.key(trigger.params(), event(trigger.name)) == (f"incident.{state}", "pager:P1")
+
+
+@pytest.mark.parametrize("name", ["incident.reopened", "incident.updated"])
+def test_what_may_happen_often_starts_each_time(name):
+    assert TRIGGERS[name].key is None
+
+
+def test_each_state_is_left_by_the_ones_that_follow_it():
+    left = {state: [name.partition(".")[2] for name in TRIGGERS[f"incident.{state}"].left_by] for state in STATES}
+    assert left == {
+        "declared": ["acknowledged", "mitigated", "resolved"],
+        "acknowledged": ["mitigated", "resolved"],
+        "mitigated": ["resolved", "reopened"],
+        "resolved": ["reopened"],
+    }
+
+
+@pytest.mark.parametrize("name", [f"incident.{state}" for state in STATES] + ["alert.firing", "alert.resolved"])
+def test_a_state_takes_for_under_its_own_name_and_as_a_field(name):
+    model = TRIGGERS[name].params
+    assert model.model_validate({"for": "15m"}).for_ == calendars.Duration(900) == model(for_="15m").for_
+
+
+@pytest.mark.parametrize("name", ["incident.reopened", "incident.updated", "ticket.created", "document.published"])
+def test_what_is_no_state_takes_no_for(name):
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        TRIGGERS[name].params.model_validate({"for": "15m"})
+
+
+@pytest.mark.parametrize(
+    ("asked", "public", "private"),
+    [
+        ({}, True, False),
+        ({"private": "no"}, True, False),
+        ({"private": False}, True, False),
+        ({"private": "only"}, False, True),
+        ({"private": "both"}, True, True),
+    ],
+)
+def test_private_incidents_start_only_what_asks_for_them(asked, public, private):
+    params = incident.Resolved.model_validate(asked)
+    assert incident.resolved.matches(params, event("incident.resolved")) is public
+    assert incident.resolved.matches(params, event("incident.resolved", private=True)) is private
+
+
+def test_quiet_is_known_and_not_available_yet():
+    assert not incident.quiet.available
+    assert incident.quiet.params.model_validate({"for": "45m"}).for_ == calendars.Duration(2700)
