@@ -1,0 +1,41 @@
+"""The built-in actions and providers, written out."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from actions import calendar, chat, document, event, http, incident, ticket
+from actions.providers.console import Console
+from actions.providers.http import Http
+from actions.providers.ics import Ics
+from actions.providers.local import Local
+from actions.providers.markdown import Markdown
+from actions.providers.pagerduty import PagerDuty
+from actions.providers.roster import Roster
+from engine.plugins import Declaration, Provider
+
+ALL: tuple[Declaration, ...] = (
+    *calendar.ALL,
+    chat.ask,
+    chat.nudge,
+    chat.post,
+    *document.ALL,
+    event.emit,
+    http.request,
+    incident.assign,
+    incident.declare,
+    incident.note,
+    incident.resolve,
+    incident.update,
+    ticket.close,
+    ticket.comment,
+    ticket.create,
+    ticket.update,
+    Console,
+    Http,
+    Ics,
+    Local,
+    cast(Provider, Markdown),  # a type checker does not see that a decorator replaced the class
+    PagerDuty,
+    Roster,
+)
