@@ -162,6 +162,7 @@ class Expression:
         """
         spans, code = self._traced
         run = Run(scope)
+        run.met = []
         try:
             value = code(run, scope.names)
         except (EvaluationError, KeyError, RecursionError, MemoryError) as error:

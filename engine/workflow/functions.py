@@ -166,6 +166,18 @@ def takes_bounds(kind: str) -> bool:
     return kind not in _ROSTER
 
 
+def lookup_misuse(kind: str, positional: int, keywords: Sequence[str]) -> str | None:
+    """Say what is wrong with the arguments of a look-up."""
+    name = next(name for name, one in LOOKUPS.items() if one == kind)
+    if kind == "event":
+        return None if positional == 1 else "'events' takes the type first, such as events(\"incident.resolved\")"
+    if positional:
+        return f"'{name}' takes its arguments by name, such as {next(iter(KEYWORDS[kind]))}="
+    known = {*KEYWORDS[kind], *(BOUNDS if takes_bounds(kind) else ())}
+    unknown = next((one for one in keywords if one not in known), None)
+    return f"'{name}' cannot be narrowed by '{unknown}'" if unknown else None
+
+
 def find(run: Run, kind: str, criteria: Mapping[str, Any], empty: Sequence[str] = ()) -> Sequence[Any] | None:
     """Give the records that fit.
 

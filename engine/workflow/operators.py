@@ -278,7 +278,7 @@ def _order(run: Run, left: Any, right: Any) -> int | None:
     if not _ordered_alike(left, right):
         raise EvaluationError(f"{describe(left)} and {describe(right)} have no order")
     try:
-        return (left > right) - (left < right)
+        return int(left > right) - int(left < right)
     except ValueError as error:  # a duration of working days
         raise EvaluationError(str(error)) from None
 

@@ -56,9 +56,12 @@ class NeedLookup(Exception):
     """A vendor has to be asked first; with its answer recorded, the evaluation is begun anew."""
 
     def __init__(self, name: str, args: tuple[Any, ...]) -> None:
-        super().__init__(f"the answer of {name}() is not known yet")
+        super().__init__()
         self.name = name
         self.args = args
+
+    def __str__(self) -> str:
+        return f"the answer of {self.name}() is not known yet"
 
 
 class World(Protocol):
@@ -105,15 +108,15 @@ class Scope:
 class Run:
     """One evaluation: its scope and what is left of its budget."""
 
-    __slots__ = ("left", "met", "names", "now", "scope", "world")
+    __slots__ = ("left", "met", "now", "scope", "world")
+
+    met: list[tuple[int, Any]]  #: (number of the part, value): set and filled by traced evaluations alone
 
     def __init__(self, scope: Scope, steps: int = MOST_STEPS) -> None:
         self.scope = scope
-        self.names = scope.names
         self.world = scope.world
         self.now = scope.now
         self.left = steps
-        self.met: list[tuple[int, Any]] = []  #: (number of the part, value), filled by traced evaluations
 
     def spend(self, steps: int) -> None:
         """Take steps from the budget.

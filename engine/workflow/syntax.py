@@ -502,11 +502,14 @@ def _needs_parentheses(source: Source, node: ast.BinOp) -> ExpressionError:
 def _check_call(source: Source, node: ast.Call) -> None:
     if not isinstance(node.func, ast.Name | ast.Attribute):
         raise source.problem(node, "only functions and the methods of texts can be called", code=REFUSED)
+    names: set[str] = set()
     for argument in node.keywords:
         if argument.arg is None:
-            raise source.problem(
-                argument.value, "the language has no stars", code=REFUSED, hint="write the arguments out"
-            )
+            hint = "write the arguments out"
+            raise source.problem(argument.value, "the language has no stars", code=REFUSED, hint=hint)
+        if argument.arg in names:
+            raise source.problem(argument.value, f"'{argument.arg}' is given twice", code=BAD_EXPRESSION)
+        names.add(argument.arg)
 
 
 def _check_comprehension(source: Source, node: ast.ListComp | ast.DictComp) -> None:

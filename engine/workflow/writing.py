@@ -198,7 +198,7 @@ class _Writer:
         if isinstance(node.op, ast.Not):
             value = self.write(node.operand)
             return ast.UnaryOp(ast.Not(), value) if _is_boolean(node.operand) else self._untrue(value)[0]
-        if isinstance(node.operand, ast.Constant) and type(node.operand.value) in (int, float):
+        if isinstance(node.operand, ast.Constant) and isinstance(node.operand.value, int | float):
             return ast.Constant(-node.operand.value)
         return self.call(node, "negate", self.write(node.operand))
 
@@ -218,7 +218,7 @@ class _Writer:
             texts = _plain_texts(value) if isinstance(operator, ast.In | ast.NotIn) and last else None
             if texts is not None:
                 helper = {"within": "among", "without": "not_among"}[helper]
-                parts.append(self.call(node, helper, left, ast.Constant(texts)))
+                parts.append(self.call(node, helper, left, _texts(texts)))
                 continue
             right = self.write(value)
             again: Callable[[], ast.expr] | None = None
@@ -287,15 +287,16 @@ class _Writer:
         kind = functions.LOOKUPS.get(node.func.id) if isinstance(node.func, ast.Name) else None
         if kind is None:
             return None
-        wrong = lookup_misuse(kind, node)
+        wrong = functions.lookup_misuse(kind, len(node.args), [argument.arg or "" for argument in node.keywords])
         if wrong is not None:
             return self._fail(node, wrong)
         keys: list[ast.expr | None] = [ast.Constant("") for _ in node.args]
         keys += [ast.Constant(argument.arg) for argument in node.keywords]
         values = [*node.args, *(argument.value for argument in node.keywords)]
-        empty = tuple(one.arg for one in node.keywords if isinstance(one.value, ast.Name) and one.value.id == "null")
+        nulls = [one for one in node.keywords if isinstance(one.value, ast.Name) and one.value.id == "null"]
+        empty = [one.arg for one in nulls if one.arg]
         criteria = ast.Dict(keys, [self.write(value) for value in values])
-        return self.call(node, helper, ast.Constant(kind), criteria, ast.Constant(empty))
+        return self.call(node, helper, ast.Constant(kind), criteria, _texts(empty))
 
     # --- comprehensions ----------------------------------------------------------------------------------------------
 
@@ -322,25 +323,8 @@ class _Writer:
         return ast.Lambda(_parameters(f"own_{name}"), body)
 
 
-def lookup_misuse(kind: str, node: ast.Call) -> str | None:
-    """Say what is wrong with the arguments of a look-up, but for its keywords' names."""
-    assert isinstance(node.func, ast.Name)
-    name = node.func.id
-    if kind == "event":
-        if len(node.args) != 1:
-            return "'events' takes the type of the events first, such as events(\"incident.resolved\")"
-    elif node.args:
-        return f"'{name}' takes its arguments by name, such as {next(iter(functions.KEYWORDS[kind]))}="
-    names = [argument.arg for argument in node.keywords]
-    doubled = next((one for one in names if names.count(one) > 1), None)
-    if doubled is not None:
-        return f"'{name}' is given '{doubled}' twice"
-    if kind != "event":
-        known = {*functions.KEYWORDS[kind], *(functions.BOUNDS if functions.takes_bounds(kind) else ())}
-        unknown = next((one for one in names if one not in known), None)
-        if unknown is not None:
-            return f"'{name}' cannot be narrowed by '{unknown}'"
-    return None
+def _texts(texts: Sequence[str]) -> ast.expr:
+    return ast.Tuple([ast.Constant(text) for text in texts], ast.Load())
 
 
 def _plain_texts(node: ast.expr) -> tuple[str, ...] | None:
