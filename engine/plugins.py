@@ -525,6 +525,7 @@ class Trigger:
     limit: Callable[[Any], int | None] | None = None
     own_may_start: bool = False
     plugin: str = "built in"
+    folds: bool = False  #: an occasion is folded into a run for the same subject that is still going
     available: bool = True  #: False for one that is known to the language, and `check` says is not available yet
 
     @property
@@ -544,6 +545,7 @@ def trigger(
     check: Callable[[Any, Check], Awaitable[Sequence[Due]]] | None = None,
     limit: Callable[[Any], int | None] | None = None,
     own_may_start: bool = False,
+    folds: bool = False,
     available: bool = True,
 ) -> Callable[[Callable[[Any, Event], bool]], Trigger]:
     """Declare a trigger by the function that says whether an event of its type fits its inputs.
@@ -559,6 +561,7 @@ def trigger(
         check: what to do when that instant comes.
         limit: how many runs one check may start at most.
         own_may_start: whether events of our own accounts start workflows without `own: true`.
+        folds: whether an occasion is folded into a run for the same subject that is still going.
         available: False for a trigger that is declared for a later release.
     """
 
@@ -576,6 +579,7 @@ def trigger(
             check,
             limit,
             own_may_start,
+            folds=folds,
             available=available,
         )
 

@@ -207,12 +207,13 @@ class _Writer:
         return events
 
     def _late(self, before: Mapping[str, Any]) -> int:
-        """Keep an event that is older than what is known: it changes nothing, and fires if it is the first of its kind."""
+        """Keep an event that is older than what is known: it changes nothing, and fires as the first of its kind."""
         fact = self.fact
         known = self.cursor.execute(
             "SELECT 1 FROM events WHERE subject = ? AND type = ? LIMIT 1", (fact.subject, fact.type)
         ).fetchone()
-        return self.event(fact.type, before, before, reason="it is older than the state known" if known else None)
+        old = known and fact.type not in _TOLD
+        return self.event(fact.type, before, before, reason="it is older than the state known" if old else None)
 
     def _owned(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """Give the fields of the fact that its sender may set, as JSON."""

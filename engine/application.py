@@ -1,0 +1,106 @@
+"""The engine's parts as one dataclass: wiring fills it; command line, server and simulated world hold it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from engine.clock import Clock
+from engine.config import Config
+from engine.intake import Accepted, Intake
+from engine.log import Tellers
+from engine.plugins import Catalogue, Fact
+from engine.polls import Polls
+from engine.problems import Problem
+from engine.runs.dispatch.embedded import EmbeddedDispatcher
+from engine.runs.executor import Executor, Hub
+from engine.store.journal import Journal, Lock
+from engine.workflow.library import WorkflowLibrary
+
+
+@dataclass(slots=True)
+class Application:
+    """Everything that runs in one process."""
+
+    config: Config
+    catalogue: Catalogue
+    clock: Clock
+    journal: Journal
+    reader: sqlite3.Connection
+    lock: Lock
+    library: WorkflowLibrary
+    hub: Hub
+    executor: Executor
+    dispatcher: EmbeddedDispatcher
+    intake: Intake
+    polls: Polls
+    providers: Mapping[str, Any]  #: by connection
+    sources: Mapping[str, Any]  #: inbound adapters by connection
+    tell: Tellers
+    disabled: Mapping[str, str] = field(default_factory=dict)  #: connections that are not used, and why
+    started: bool = False
+
+    async def start(self) -> None:
+        """Load the workflows and take up what was going on."""
+        await self.reload()
+        await self.intake.start()
+        await self.dispatcher.start()
+        await self.polls.start()
+        self.started = True
+
+    async def reload(self) -> Sequence[Problem]:
+        """Read the workflow files again; give what is wrong with them. Good earlier versions stay."""
+        for workflow in self.library.load():
+            self.tell("workflow.loaded", f"workflow {workflow.id} loaded", workflow=workflow.id)
+        await self.intake.loaded(self.library.current)
+        await self.polls.loaded(self.library.current)
+        return self.library.problems
+
+    async def stop(self, patience: float = 20.0) -> None:
+        """Begin nothing new; let effects in flight end, or leave them as written-down intents; release the file."""
+        if self.started:
+            await self.polls.stop()
+            await self.intake.stop()
+            await self.dispatcher.stop(patience)
+        for provider in self.providers.values():
+            if hasattr(provider, "close"):
+                await provider.close()
+        self.reader.close()
+        self.journal.close()
+        self.lock.release()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Application]:
+        """Start, and stop at the end whatever happened."""
+        try:
+            await self.start()
+            yield self
+        finally:
+            await self.stop()
+
+    async def accept(self, connection: str, facts: Sequence[Fact], ignored: str | None = None) -> Accepted:
+        """Take in what a source says."""
+        return await self.intake.accept(connection, facts, ignored=ignored)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing can happen before the clock moves or something comes in."""
+        return self.intake.idle and self.dispatcher.idle and self.polls.idle
+
+    def next_due(self) -> datetime | None:
+        """Give the next instant at which something falls due."""
+        dues = [due for due in (self.dispatcher.next_due(), self.polls.next_due()) if due is not None]
+        return min(dues, default=None)
+
+    async def settled(self, tick: Callable[[], Any] = lambda: None) -> None:
+        """Return when everything that can happen now has happened."""
+        calm = 0
+        while calm < 3:
+            calm = calm + 1 if self.idle else 0
+            tick()
+            await asyncio.sleep(0 if self.idle else 0.0005)

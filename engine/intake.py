@@ -1,0 +1,356 @@
+"""An event comes in: it is committed, then matched, then it wakes what waits for it.
+
+Accepting commits the events of a delivery, marked new, and answers. Matching takes events marked new in their order,
+whoever wrote them (a webhook, a poll, an effect of a run), and commits for each at once: verdicts, runs, settle
+times, whom it wakes, and that it is matched. A crash between the two loses nothing: what is marked new is matched at
+the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from engine import subjects
+from engine.domain import Event
+from engine.matching import KEPT, Listeners, Match, evaluate, match, sentence
+from engine.plugins import Fact
+from engine.runs.executor import Hub, save_row, wake
+from engine.store.codec import dumps, encode, micros
+from engine.store.journal import StorageUnavailable
+from engine.store.lookups import Lookups, event_of
+from engine.workflow.model import Workflow
+
+#: Events that are matched between two looks at what else there is to do.
+CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a delivery."""
+
+    events: tuple[int, ...] = ()
+    duplicates: int = 0
+    ignored: str | None = None
+
+
+@dataclass(slots=True)
+class Intake:
+    """Takes events in, one matcher at a time."""
+
+    hub: Hub
+    notify: Callable[[Iterable[int]], None]
+    look: Callable[[], None]  #: something may fall due earlier than was known
+    listeners: Listeners = field(default_factory=lambda: Listeners(()))
+    _new: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
+    _busy: bool = False
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def start(self) -> None:
+        """Begin to match, with what is marked new from before."""
+        self._new.set()
+        self._task = asyncio.create_task(self._match_all(), name="intake")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def idle(self) -> bool:
+        return not self._new.is_set() and not self._busy
+
+    def wake(self) -> None:
+        """Say that events marked new were committed."""
+        self._new.set()
+
+    async def accept(
+        self,
+        connection: str,
+        facts: Sequence[Fact],
+        *,
+        ignored: str | None = None,
+        rows: Mapping[str, Mapping[str, Any] | None] | None = None,
+    ) -> Accepted:
+        """Commit what a source or a poll says, with rows of the connection's own, and have it matched.
+
+        Raises:
+            StorageUnavailable: nothing of it was written.
+        """
+        now = self.hub.clock.now()
+
+        def write(cursor: sqlite3.Cursor) -> Accepted:
+            recorded = [subjects.record(cursor, connection, fact, now) for fact in facts]
+            if ignored is not None and not facts:
+                subjects.record_ignored(cursor, connection, ignored, now)
+            for key, row in (rows or {}).items():
+                save_row(cursor, connection, key, row)
+            written = tuple(number for one in recorded for number in one.events)
+            return Accepted(written, sum(one.duplicate for one in recorded), ignored)
+
+        accepted = await self.hub.journal.transact(write)
+        if accepted.events:
+            self.wake()
+        return accepted
+
+    async def loaded(self, workflows: Mapping[str, Workflow]) -> None:
+        """Take the workflows that are loaded now, and keep their versions."""
+        self.listeners = Listeners(workflows.values())
+        now = micros(self.hub.clock.now())
+
+        def write(cursor: sqlite3.Cursor) -> None:
+            cursor.executemany(
+                "INSERT OR IGNORE INTO workflow_versions (hash, workflow, source, templates, loaded)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [(w.version, w.id, w.source, json.dumps(dict(w.templates)), now) for w in workflows.values()],
+            )
+
+        await self.hub.journal.transact(write)
+
+    # --- matching ----------------------------------------------------------------------------------------------------
+
+    async def _match_all(self) -> None:
+        while True:
+            await self._new.wait()
+            self._busy = True
+            self._new.clear()
+            try:
+                while await self._match_chunk():
+                    pass
+            except StorageUnavailable as error:
+                self.hub.tell("storage.unavailable", f"the database cannot be written: {error}")
+                await self.hub.clock.wait_until(None, self._new)
+            finally:
+                self._busy = False
+
+    async def _match_chunk(self) -> bool:
+        rows = self.hub.reader.execute(
+            "SELECT * FROM events WHERE state = 'new' ORDER BY id LIMIT ?", (CHUNK,)
+        ).fetchall()
+        for row in rows:
+            await self._match_one(row)
+        return bool(rows)
+
+    async def _match_one(self, row: sqlite3.Row) -> None:
+        event, number = event_of(row), int(row["id"])
+        self.hub.tell("event.received", _received(event), id=event.id, type=event.type, subject=event.subject)
+        async with self._lock:
+            world = self.hub.lookups()
+            found = (match(w, use, index, event, world) for w, use, index in self.listeners.of(event.type))
+            matches = [one for one in found if one is not None]
+            write = _MatchWrite(self, number, event, matches)
+            woken = await self.hub.journal.transact(write)
+        self._after(woken, write)
+
+    def _after(self, woken: list[int], write: _MatchWrite) -> None:
+        for kind, workflow, detail in write.told:
+            name = "run.started" if kind in ("start", "taken_up") else f"verdict.{kind}"
+            self.hub.tell(
+                name, f"{workflow}: {sentence(kind, detail)}", workflow=workflow, event=write.event.id, **detail
+            )
+        if woken:
+            self.notify(woken)
+        if any(one.kind == "settling" for one in write.matches):
+            self.look()
+
+    async def settle(self, waits: Sequence[int]) -> None:
+        """Decide settle times that are due: the state held for that long, so conditions are looked at now."""
+        for number in waits:
+            wait = self.hub.reader.execute("SELECT * FROM waits WHERE id = ?", (number,)).fetchone()
+            if wait is None:
+                continue
+            row = self.hub.reader.execute("SELECT * FROM events WHERE id = ?", (wait["event"],)).fetchone()
+            event = event_of(row)
+            async with self._lock:
+                matches = self._settled(wait, event, self.hub.lookups())
+                write = _MatchWrite(self, int(row["id"]), event, matches, settled=number)
+                woken = await self.hub.journal.transact(write)
+            self._after(woken, write)
+
+    def _settled(self, wait: sqlite3.Row, event: Event, world: Lookups) -> list[Match]:
+        for workflow, use, index in self.listeners.of(event.type):
+            if workflow.id == wait["workflow"] and f"{use.name}#{index}" == wait["trigger"]:
+                return [evaluate(workflow, use, index, event, world)]
+        return []  # the workflow was deleted or no longer listens to this
+
+
+@dataclass(slots=True)
+class _MatchWrite:
+    """What one event's matching writes, in one transaction."""
+
+    intake: Intake
+    number: int
+    event: Event
+    matches: list[Match]
+    settled: int | None = None
+    told: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+
+    def __call__(self, cursor: sqlite3.Cursor) -> list[int]:
+        now = self.intake.hub.clock.now()
+        self.told.clear()
+        woken: list[int] = []
+        for one in self.matches:
+            woken += self._take(cursor, one, now)
+        if self.settled is not None:
+            cursor.execute("DELETE FROM waits WHERE id = ?", (self.settled,))
+            return woken
+        self._leave_states(cursor, now)
+        woken += self._wake(cursor)
+        hash, versions = self.intake.listeners.set_of(self.event.type)
+        cursor.execute("INSERT OR IGNORE INTO listeners (hash, versions) VALUES (?, ?)", (hash, json.dumps(versions)))
+        cursor.execute("UPDATE events SET state = 'matched', listeners = ? WHERE id = ?", (hash, self.number))
+        return woken
+
+    def _take(self, cursor: sqlite3.Cursor, one: Match, now: datetime) -> list[int]:
+        if one.kind == "settling":
+            self._settle(cursor, one, now)
+            return []
+        if one.kind == "start":
+            return self._start(cursor, one, now)
+        if one.kind in KEPT or one.keep:
+            self._verdict(cursor, one.workflow.id, one.kind, None, dict(one.detail), now)
+        return []
+
+    def _start(self, cursor: sqlite3.Cursor, one: Match, now: datetime) -> list[int]:
+        workflow, event = one.workflow, self.event
+        key = str(one.key)
+        row = cursor.execute(
+            "SELECT id, uid, state, round FROM runs WHERE workflow = ? AND key = ?", (workflow.id, key)
+        ).fetchone()
+        if row is not None and row["state"] != "stopped":
+            self._verdict(cursor, workflow.id, "already_ran", row["id"], {"run": row["uid"], "key": key}, now)
+            return []
+        if row is not None:
+            return self._take_up(cursor, one, row, now)
+        going = self._going(cursor, one)
+        if going is not None:
+            self._verdict(cursor, workflow.id, "folded", going["id"], {"run": going["uid"], "key": key}, now)
+            return []
+        uid = f"run_{secrets.token_hex(8)}"
+        cursor.execute(
+            "INSERT INTO runs (uid, workflow, key, version, round, round_event, event, trigger, subject_type, subject,"
+            " state, depth, wake, created, updated) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, 'running', ?, 1, ?, ?)",
+            (
+                uid,
+                workflow.id,
+                key,
+                workflow.version,
+                self.number,
+                self.number,
+                one.use.name,
+                event.subject_type,
+                event.subject,
+                event.depth,
+                micros(now),
+                micros(now),
+            ),
+        )
+        number = int(cursor.lastrowid or 0)
+        self._verdict(cursor, workflow.id, "start", number, {"run": uid, "key": key}, now)
+        return [number]
+
+    def _take_up(self, cursor: sqlite3.Cursor, one: Match, row: sqlite3.Row, now: datetime) -> list[int]:
+        """Begin a new round of a run that was stopped (PROMISES 1.2)."""
+        round_ = row["round"] + 1
+        cursor.execute(
+            "UPDATE runs SET state = 'running', round = ?, round_event = ?, version = ?, trigger = ?, reason = NULL,"
+            " error = NULL, ended = NULL, wake = 1, depth = ?, updated = ? WHERE id = ?",
+            (round_, self.number, one.workflow.version, one.use.name, self.event.depth, micros(now), row["id"]),
+        )
+        cursor.execute(
+            "INSERT INTO steps (run, path, kind, data, at) VALUES (?, '', 'round', ?, ?)",
+            (row["id"], dumps({"n": round_, "event": self.event.id}), micros(now)),
+        )
+        detail = {"run": row["uid"], "key": one.key, "round": round_}
+        self._verdict(cursor, one.workflow.id, "taken_up", row["id"], detail, now)
+        return [int(row["id"])]
+
+    def _going(self, cursor: sqlite3.Cursor, one: Match) -> sqlite3.Row | None:
+        """Give the run for the same subject into which this occasion is folded, where the trigger folds."""
+        if not one.use.trigger.folds:
+            return None
+        row: sqlite3.Row | None = cursor.execute(
+            "SELECT id, uid FROM runs WHERE workflow = ? AND subject = ? AND ended IS NULL",
+            (one.workflow.id, self.event.subject),
+        ).fetchone()
+        return row
+
+    def _settle(self, cursor: sqlite3.Cursor, one: Match, now: datetime) -> None:
+        """Begin a settle time; it belongs to (workflow, trigger, subject)."""
+        owner = (one.workflow.id, one.trigger_id, self.event.subject)
+        cursor.execute(
+            "DELETE FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?", owner
+        )
+        assert one.due is not None
+        cursor.execute(
+            "INSERT INTO waits (path, kind, due, workflow, trigger, subject, event) VALUES ('', 'settle', ?, ?, ?, ?, ?)",
+            (micros(one.due), *owner, self.number),
+        )
+        self._verdict(cursor, one.workflow.id, "settling", None, {"until": one.due.isoformat()}, now)
+
+    def _leave_states(self, cursor: sqlite3.Cursor, now: datetime) -> None:
+        for workflow, use, index in self.intake.listeners.left_by(self.event.type):
+            owner = (workflow.id, f"{use.name}#{index}", self.event.subject)
+            cursor.execute(
+                "DELETE FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?", owner
+            )
+            if cursor.rowcount:
+                self.told.append(("left", workflow.id, {"state": use.name, "left_by": self.event.type}))
+
+    def _wake(self, cursor: sqlite3.Cursor) -> list[int]:
+        """Wake the runs about this event's subject, and those that wait for an event like it."""
+        woken: dict[int, None] = {}
+        if self.event.subject is not None:
+            rows = cursor.execute("SELECT id FROM runs WHERE subject = ? AND ended IS NULL", (self.event.subject,))
+            woken |= dict.fromkeys(row["id"] for row in rows.fetchall())
+        fields = cursor.execute("SELECT DISTINCT field FROM waits WHERE event_type = ?", (self.event.type,)).fetchall()
+        world = self.intake.hub.lookups()
+        for row in fields:
+            value = dumps(_identity(read_path(world, self.event, row["field"]))) if row["field"] else ""
+            found = cursor.execute(
+                "SELECT run FROM waits WHERE event_type = ? AND field = ? AND value = ? AND run IS NOT NULL",
+                (self.event.type, row["field"], value),
+            )
+            woken |= dict.fromkeys(entry["run"] for entry in found.fetchall())
+        wake(cursor, list(woken))
+        return list(woken)
+
+    def _verdict(
+        self, cursor: sqlite3.Cursor, workflow: str, kind: str, run: int | None, detail: dict[str, Any], now: datetime
+    ) -> None:
+        cursor.execute(
+            "INSERT INTO verdicts (event, workflow, kind, run, detail, at) VALUES (?, ?, ?, ?, ?, ?)",
+            (self.number, workflow, kind, run, dumps(detail), micros(now)),
+        )
+        self.told.append((kind, workflow, {key: encode(value) for key, value in detail.items()}))
+
+
+def read_path(world: Lookups, event: Event, path: str) -> Any:
+    """Give what a dotted path such as `event.document.id` is in an event."""
+    value: Any = event
+    for part in path.split(".")[1:]:
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif value is None:
+            return None
+        else:
+            derived = world.field(value, part)
+            value = derived if derived is not None else getattr(value, part, None)
+    return value
+
+
+def _identity(value: Any) -> Any:
+    return getattr(value, "id", value) if not isinstance(value, str | int | float | bool | None) else value
+
+
+def _received(event: Event) -> str:
+    title = (event.after or {}).get("title")
+    about = f" {event.subject}" if event.subject else ""
+    return f"{event.type}{about}" + (f" “{title}”" if title else "")

@@ -1,0 +1,32 @@
+"""Tell whoever watches what happens: one line per event, verdict and effect, each with a stable machine name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class Tell(Protocol):
+    """Take one thing that happened: its machine name (`effect.done`), a sentence, and the facts."""
+
+    def __call__(self, event: str, sentence: str, /, **facts: Any) -> None: ...
+
+
+def silent(event: str, sentence: str, /, **facts: Any) -> None:
+    """Take it and show it nowhere."""
+
+
+class Tellers:
+    """Several that are told; one may be added and removed while the engine runs."""
+
+    def __init__(self, *tellers: Tell) -> None:
+        self._tellers: list[Tell] = list(tellers)
+
+    def __call__(self, event: str, sentence: str, /, **facts: Any) -> None:
+        for teller in self._tellers:
+            teller(event, sentence, **facts)
+
+    def add(self, teller: Tell) -> Callable[[], None]:
+        """Add one, and give the function that removes it."""
+        self._tellers.append(teller)
+        return lambda: self._tellers.remove(teller)

@@ -1,0 +1,242 @@
+"""Decide for an event which workflows it starts, which settle, and why the others do not (PROMISES 1.2, 1.11).
+
+Nothing is written here: a `Match` says what intake shall write. The same functions answer `hotwash explain` for
+events that left no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from engine.domain import Event
+from engine.plugins import Trigger
+from engine.store.codec import digest, dumps, encode
+from engine.store.lookups import Lookups
+from engine.subjects import MAX_DEPTH
+from engine.workflow.expressions import EvaluationError, Expression, Scope, Verdict
+from engine.workflow.model import TriggerUse, Workflow
+
+Kind = Literal[
+    "start",
+    "settling",
+    "condition_false",
+    "inputs_differ",
+    "own",
+    "cut",
+    "private",
+    "off",
+    "stopped_already",
+    "failed",
+    "already_ran",
+    "folded",
+    "limited",
+]
+
+#: Verdicts that always leave a row; a false condition does where it cannot be computed again.
+KEPT = frozenset({"start", "settling", "failed", "already_ran", "folded", "cut", "stopped_already", "limited"})
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What one event means to one trigger of one workflow."""
+
+    workflow: Workflow
+    use: TriggerUse
+    index: int
+    kind: Kind
+    key: str | None = None
+    due: datetime | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    keep: bool = False
+
+    @property
+    def trigger_id(self) -> str:
+        return f"{self.use.name}#{self.index}"
+
+
+class Listeners:
+    """The loaded workflows by the event types that their triggers listen to."""
+
+    def __init__(self, workflows: Iterable[Workflow]) -> None:
+        self._by_event: dict[str, list[tuple[Workflow, TriggerUse, int]]] = {}
+        self._leaving: dict[str, list[tuple[Workflow, TriggerUse, int]]] = {}
+        for workflow in workflows:
+            for index, use in enumerate(workflow.triggers):
+                self._by_event.setdefault(use.trigger.event, []).append((workflow, use, index))
+                if use.settle is not None:
+                    for left in use.trigger.left_by:
+                        self._leaving.setdefault(left, []).append((workflow, use, index))
+        self._hashes: dict[str, tuple[str, list[list[str]]]] = {}
+
+    def of(self, event_type: str) -> Sequence[tuple[Workflow, TriggerUse, int]]:
+        return self._by_event.get(event_type, ())
+
+    def left_by(self, event_type: str) -> Sequence[tuple[Workflow, TriggerUse, int]]:
+        """Give the triggers with a settle time whose state an event of this type leaves."""
+        return self._leaving.get(event_type, ())
+
+    def set_of(self, event_type: str) -> tuple[str, list[list[str]]]:
+        """Give the hash of the versions that listen to a type, and the versions."""
+        known = self._hashes.get(event_type)
+        if known is None:
+            versions = sorted({(w.id, w.version) for w, _, _ in self.of(event_type)})
+            known = (digest(dumps(versions)), [list(pair) for pair in versions])
+            self._hashes[event_type] = known
+        return known
+
+
+#: Where an event that a due check found keeps the one trigger it was looked for.
+LISTENER = "~listener"
+
+
+def listener_of(event: Event) -> str | None:
+    """Give the one trigger that a due check spoke for, as `workflow/trigger#n`; None for an event for all."""
+    value = event.data.get(LISTENER)
+    return str(value) if value is not None else None
+
+
+def match(workflow: Workflow, use: TriggerUse, index: int, event: Event, world: Lookups) -> Match | None:
+    """Say what an event means to a trigger; None where it does not concern it at all."""
+
+    def said(kind: Kind, **more: Any) -> Match:
+        return Match(workflow, use, index, kind, **more)
+
+    addressed = listener_of(event)
+    if addressed is not None and addressed != f"{workflow.id}/{use.name}#{index}":
+        return None
+    if addressed is not None:
+        event = replace(event, data={name: value for name, value in event.data.items() if name != LISTENER})
+    if use.connection is not None and use.connection != event.source:
+        return said("inputs_differ")
+    if use.trigger.matches is not None and not use.trigger.matches(use.params, event):
+        return said("inputs_differ")
+    refused = _refused(workflow, use, event)
+    if refused is not None:
+        return said(refused)
+    if use.settle is not None:
+        return said("settling", due=world.add(event.time, use.settle))
+    return evaluate(workflow, use, index, event, world)
+
+
+def _refused(workflow: Workflow, use: TriggerUse, event: Event) -> Kind | None:
+    if workflow.mode == "off":
+        return "off"
+    if (event.after or {}).get("private") and getattr(use.params, "private", "no") == "no":
+        return "private"
+    if event.own and not use.own and not use.trigger.own_may_start:
+        return "own"
+    if event.depth > MAX_DEPTH:
+        return "cut"
+    return None
+
+
+def evaluate(workflow: Workflow, use: TriggerUse, index: int, event: Event, world: Lookups) -> Match:
+    """Evaluate `if`, `stop_when` and `once_per` on the state as it is now."""
+
+    def said(kind: Kind, **more: Any) -> Match:
+        return Match(workflow, use, index, kind, **more)
+
+    scope = scope_of(workflow, event, world)
+    try:
+        if workflow.condition is not None:
+            verdict = workflow.condition.test(scope)
+            if not verdict.value:
+                return said("condition_false", detail=_why(verdict), keep=_varies(workflow.condition))
+        if workflow.stop_when is not None and workflow.stop_when.test(scope).value:
+            return said("stopped_already", detail={"stop_when": workflow.stop_when.text})
+        return said("start", key=key_of(workflow, use.trigger, use.params, event, scope))
+    except (EvaluationError, ValueError) as error:
+        return said("failed", detail={"message": str(error)})
+
+
+def scope_of(workflow: Workflow, event: Event, world: Lookups) -> Scope:
+    """Give the names that `if`, `once_per` and `stop_when` of a file may read."""
+    names: dict[str, Any] = {
+        "event": event,
+        "vars": dict(world.directory.vars),
+        "inputs": {},
+        "workflow": {"id": workflow.id, "name": workflow.name, "owner": workflow.owner},
+    }
+    if event.subject_type is not None and event.subject is not None:
+        names[event.subject_type] = world.subject(event.subject_type, event.subject)
+    return Scope(names, world, world.now, world.directory.zone, world.directory.default_calendar)
+
+
+def key_of(workflow: Workflow, trigger: Trigger, params: Any, event: Event, scope: Scope) -> str:
+    """Give the key of the run that an event starts: the file's `once_per`, else the trigger's default."""
+    if workflow.once_per is not None:
+        values: Sequence[Any] = [part.evaluate(scope) for part in workflow.once_per]
+    elif trigger.key is not None:
+        values = trigger.key(params, event)
+    else:
+        values = (event.id,)
+    return "/".join(_text(value) for value in values)
+
+
+def _text(value: Any) -> str:
+    plain = getattr(value, "id", value) if not isinstance(value, str) else value
+    encoded = encode(plain)
+    if isinstance(encoded, dict) and len(encoded) == 1:
+        encoded = next(iter(encoded.values()))
+    return encoded if isinstance(encoded, str) else dumps(encoded)
+
+
+def _why(verdict: Verdict) -> dict[str, Any]:
+    return {"failed": verdict.failed, "values": dict(verdict.values), "nulls": list(verdict.nulls)}
+
+
+def _varies(condition: Expression) -> bool:
+    """Whether a condition's value cannot be computed again later from the event alone."""
+    return bool(condition.lookups) or condition.uses_now
+
+
+_SAID: Mapping[str, str] = {
+    "start": "started",
+    "settling": "settling",
+    "condition_false": "its condition was false",
+    "inputs_differ": "the trigger's inputs do not fit",
+    "own": "our own account did it, and the trigger does not say 'own: true'",
+    "cut": f"more than {MAX_DEPTH} runs stand behind this event, the chain was cut",
+    "private": "the subject is private, and the trigger does not ask for private ones",
+    "off": "the workflow is off",
+    "stopped_already": "'stop_when' holds already",
+    "failed": "its condition could not be evaluated",
+    "already_ran": "it already ran for this key",
+    "folded": "a run for the same subject is still going",
+    "limited": "held for a later check",
+    "taken_up": "taken up in a new round",
+}
+
+
+def sentence(kind: str, detail: Mapping[str, Any] | None = None) -> str:
+    """Say a verdict in words."""
+    text = _SAID.get(kind, kind)
+    detail = detail or {}
+    if kind == "condition_false" and detail.get("failed"):
+        met = ", ".join(f"{name} was {_shown(value)}" for name, value in (detail.get("values") or {}).items())
+        text = f"false at: {detail['failed']}" + (f"  ({met})" if met else "")
+        empty = detail.get("nulls")
+        if empty:
+            text += f"; empty: {', '.join(empty)}"
+    elif kind == "settling" and detail.get("until"):
+        text = f"settling until {detail['until']}"
+    elif kind == "failed" and detail.get("message"):
+        text += f": {detail['message']}"
+    elif kind == "stopped_already" and detail.get("stop_when"):
+        text += f": {detail['stop_when']}"
+    return text
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return f"'{value}'"
+    encoded = encode(value)
+    if isinstance(encoded, dict) and len(encoded) == 1:
+        encoded = next(iter(encoded.values()))
+    text = dumps(encoded) if not isinstance(encoded, str) else encoded
+    return text if len(text) < 80 else text[:77] + "…"

@@ -1,0 +1,162 @@
+"""Advance runs in this process: who has something to do, and what falls due when.
+
+A waiting run costs a row: nothing of it is in memory. What is due is read from the database in chunks, oldest first;
+between two looks the dispatcher sleeps on the clock until the next due instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+
+from engine.runs.executor import Executor, wake
+from engine.store.codec import instant, micros
+from engine.store.journal import StorageUnavailable
+from engine.workflow.library import UnreadableVersion
+
+#: Due rows are taken in chunks of this many.
+CHUNK = 200
+#: Runs that are advanced at the same time.
+MOST_ACTIVE = 256
+#: How long a run is left alone after the database could not be written.
+PAUSE = timedelta(seconds=5)
+
+
+class EmbeddedDispatcher:
+    """The dispatcher of one process on SQLite."""
+
+    def __init__(self, executor: Executor, settle: Callable[[Sequence[int]], Awaitable[None]]) -> None:
+        """Take the executor, and the handler of settle times that are due (rows of `waits`)."""
+        self.executor, self._settle = executor, settle
+        self.hub = executor.hub
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._again: set[int] = set()
+        self._queue: dict[int, None] = {}
+        self._later: list[tuple[datetime, int]] = []
+        self._look = asyncio.Event()
+        self._loop_task: asyncio.Task[None] | None = None
+        self._looking = False
+
+    async def start(self) -> None:
+        """Take up every run that has something to do, then wait for what falls due."""
+        rows = self.hub.reader.execute(
+            "SELECT id FROM runs WHERE ended IS NULL AND (wake > 0 OR state IN ('running', 'held')) ORDER BY id"
+        )
+        self.notify(row["id"] for row in rows.fetchall())
+        self._loop_task = asyncio.create_task(self._watch_due(), name="due")
+
+    async def stop(self, patience: float = 20.0) -> None:
+        """Begin nothing new; calls in flight get `patience` seconds to end, else stay as written-down intents."""
+        self.executor.stopping = True
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
+        for number in list(self._tasks):
+            self.executor.poke(number)
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks.values(), timeout=patience)
+            for task in left:
+                task.cancel()
+            calls = [call for active in self.executor.active.values() for call in active.in_flight.values()]
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*left, *calls, return_exceptions=True)
+
+    def notify(self, runs: Iterable[int]) -> None:
+        """Say that runs have something to do."""
+        for number in runs:
+            if number in self._tasks:
+                self._again.add(number)
+                self.executor.poke(number)
+            else:
+                self._queue[number] = None
+        self._fill()
+
+    def look(self) -> None:
+        """Say that something may be due earlier than was known."""
+        self._look.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no run is being advanced and nothing that is due waits to be seen."""
+        return not self._tasks and not self._queue and not self._looking and not self._look.is_set()
+
+    def next_due(self) -> datetime | None:
+        """Give the earliest instant at which something falls due."""
+        row = self.hub.reader.execute("SELECT min(due) AS due FROM waits WHERE due IS NOT NULL").fetchone()
+        dues = [instant(row["due"])] if row["due"] is not None else []
+        return min([*dues, *(due for due, _ in self._later)], default=None)
+
+    def _fill(self) -> None:
+        while self._queue and len(self._tasks) < MOST_ACTIVE and not self.executor.stopping:
+            number = next(iter(self._queue))
+            del self._queue[number]
+            task = asyncio.create_task(self._advance(number), name=f"run {number}")
+            self._tasks[number] = task
+
+    async def _advance(self, number: int) -> None:
+        try:
+            await self.executor.run(number)
+        except StorageUnavailable as error:
+            self.hub.tell("storage.unavailable", f"the database cannot be written: {error}", run=number)
+            self._later.append((self.hub.clock.now() + PAUSE, number))
+        except UnreadableVersion as error:
+            await self._shelve(number, str(error))
+        except Exception as error:  # noqa: BLE001  one run's trouble must not end the others
+            self.hub.tell("run.crashed", f"run {number}: {type(error).__name__}: {error}", run=number)
+            await self._shelve(number, f"{type(error).__name__}: {error}")
+        finally:
+            del self._tasks[number]
+            if number in self._again:
+                self._again.discard(number)
+                self._queue[number] = None
+            self._fill()
+            self.look()
+
+    async def _shelve(self, number: int, why: str) -> None:
+        """Put a run aside that cannot be advanced, with the reason, until somebody acts or the program changes."""
+
+        def write(cursor: sqlite3.Cursor) -> None:
+            cursor.execute("UPDATE runs SET state = 'held', reason = ?, wake = 0 WHERE id = ?", (why, number))
+
+        await self.hub.journal.transact(write)
+        self.hub.tell("run.held", f"run {number} is held: {why}", run=number)
+
+    async def _watch_due(self) -> None:
+        while True:
+            self._look.clear()
+            self._looking = True
+            try:
+                while await self._take_due():
+                    pass
+            except StorageUnavailable as error:
+                self.hub.tell("storage.unavailable", f"the database cannot be written: {error}")
+                self._later.append((self.hub.clock.now() + PAUSE, 0))
+            finally:
+                self._looking = False
+            await self.hub.clock.wait_until(self.next_due(), self._look)
+
+    async def _take_due(self) -> bool:
+        """Wake what is due, one chunk; give whether there was any."""
+        now = self.hub.clock.now()
+        ripe = [number for due, number in self._later if due <= now]
+        self._later = [(due, number) for due, number in self._later if due > now]
+        self.notify(number for number in ripe if number)
+        rows = self.hub.reader.execute(
+            "SELECT id, run, kind FROM waits WHERE due <= ? ORDER BY due, id LIMIT ?", (micros(now), CHUNK)
+        ).fetchall()
+        settling = [row["id"] for row in rows if row["kind"] == "settle"]
+        others = [(row["id"], row["run"]) for row in rows if row["kind"] != "settle"]
+        if others:
+
+            def write(cursor: sqlite3.Cursor) -> None:
+                wake(cursor, [run for _, run in others])
+                cursor.executemany("DELETE FROM waits WHERE id = ?", [(number,) for number, _ in others])
+
+            await self.hub.journal.transact(write)
+            self.notify(dict.fromkeys(run for _, run in others))
+        if settling:
+            await self._settle(settling)
+        return bool(rows)

@@ -1,0 +1,953 @@
+"""Perform what the interpreter asks for, and write down everything before and after (PROMISES 1.4).
+
+Each run that has something to do is an actor: results come into its inbox, the interpreter decides, one commit holds
+the results, the decisions and the next intents, and only then is anything called. An effect that is only rows in our
+own database is performed before that commit and is part of it. A run that only waits has no actor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine import subjects
+from engine.calendars import Calendar, Duration
+from engine.clock import Clock
+from engine.domain import ENGINE_OWNED, FIELDS, Event, Incident, Person, kind_of
+from engine.log import Tell
+from engine.plugins import (
+    Action,
+    ActionError,
+    ConnectionBroken,
+    Effect,
+    EffectClass,
+    Fact,
+    Pending,
+    RetryLater,
+    effect_class,
+)
+from engine.runs.interpreter import (
+    ANSWERED,
+    Command,
+    End,
+    Examined,
+    KnownEffect,
+    Listen,
+    LookUp,
+    Outcome,
+    Perform,
+    Refresh,
+    StepError,
+    Unlisten,
+    advance,
+    after_failed_attempt,
+)
+from engine.runs.state import Leaf, Record, Run, RunState
+from engine.store.codec import decode, digest, dumps, encode, instant, loads, micros
+from engine.store.journal import Journal, StorageUnavailable
+from engine.store.lookups import Directory, Lookups, event_of, lookup_key, subject_of
+from engine.store.tables import effects as effects_table
+from engine.store.tables import insert
+from engine.store.tables import steps as steps_table
+from engine.store.tables import waits as waits_table
+from engine.workflow.expressions import Scope
+from engine.workflow.library import WorkflowLibrary
+from engine.workflow.model import Step, Workflow
+from engine.workflow.templates import TemplateProblem, compile_template
+
+#: Output of one step, as JSON.
+MAX_OUTPUT = 256 * 1024
+#: One attempt of an effect without a `timeout` of its own, in seconds.
+ATTEMPT_TIMEOUT = 60.0
+#: How long a connection that refuses our credentials is left alone before it is tried again.
+HOLD = timedelta(minutes=5)
+#: Stored state that is older than this is read again before an effect, where its provider can.
+FRESH = timedelta(minutes=5)
+
+_RECORD = insert(steps_table, "run", "path", "kind", "data", "at")
+_LISTEN = insert(waits_table, "run", "path", "kind", "due", "event_type", "field", "value")
+_INTENT = insert(
+    effects_table,
+    "identity",
+    "run",
+    "path",
+    "action",
+    "connection",
+    "class",
+    "inputs",
+    "inputs_hash",
+    "state",
+    "attempts",
+    "created",
+)
+
+
+class IdentityClash(Exception):
+    """Two different effects would have one identity: a `once_per` that does not tell them apart."""
+
+    def __init__(self, identity: str, path: str) -> None:
+        super().__init__(f"'{identity}' stands for two different effects: make 'once_per' tell them apart")
+        self.path = path
+
+
+class _Overtaken(Exception):
+    """Another run wrote the same identity first: decide again, on what it wrote."""
+
+
+@dataclass(slots=True)
+class Hub:
+    """What the executor works with, handed in by wiring."""
+
+    journal: Journal
+    reader: sqlite3.Connection
+    clock: Clock
+    directory: Directory
+    library: WorkflowLibrary
+    #: capability and the step's `connection` (or None) → the connection's name and its provider
+    serve: Callable[[str, str | None], tuple[str, Any]]
+    #: a connection's provider, or None
+    provider: Callable[[str], Any]
+    hours_of: Callable[[Person | None], Calendar]
+    owner_of: Callable[[str | None], Person | None]
+    notice: Callable[[Person], Step | None]
+    #: current text of the project's templates by name
+    templates: Callable[[], Mapping[str, str]]
+    tell: Tell
+    #: called after a commit that wrote events
+    events_written: Callable[[], None] = lambda: None
+    #: called after a commit that wrote something that falls due
+    waits_written: Callable[[], None] = lambda: None
+    #: called after a commit that woke other runs
+    runs_woken: Callable[[Sequence[int]], None] = lambda runs: None
+
+    def lookups(self, answers: Mapping[str, Any] | None = None) -> Lookups:
+        return Lookups(self.reader, self.directory, self.clock.now(), answers or {})
+
+
+@dataclass(slots=True)
+class _Result:
+    """What came back for a path: records to take in, and what is to be committed with them."""
+
+    records: list[Record] = field(default_factory=list)
+    identity: str | None = None
+    effect_state: str | None = None
+    outputs: Any = None
+    error: Mapping[str, Any] | None = None
+    attempt: int = 1
+    effect: Effect | None = None
+    facts: list[tuple[str, Fact]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Active:
+    """A run while it has something to do."""
+
+    run: Run
+    state: RunState
+    workflow: Workflow
+    inbox: list[_Result] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    in_flight: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def deliver(self, result: _Result) -> None:
+        self.inbox.append(result)
+        self.changed.set()
+
+
+class Executor:
+    """Brings runs forward, one actor for each that has something to do."""
+
+    #: At most this many calls to providers at once.
+    max_calls = 64
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.active: dict[int, _Active] = {}
+        self.held: dict[str, tuple[datetime, str]] = {}  #: connection → until when, and why
+        self._calls = asyncio.Semaphore(self.max_calls)
+        self._rereads: dict[tuple[str, str], asyncio.Task[Fact | None]] = {}
+        self.stopping = False
+
+    # --- the actor ---------------------------------------------------------------------------------------------------
+
+    async def run(self, number: int) -> None:
+        """Bring a run as far as it goes, and return when it only waits or has ended."""
+        active = self._load(number)
+        if active is None:
+            return
+        self.active[number] = active
+        try:
+            self._recover(active)
+            await self._live(active)
+        finally:
+            del self.active[number]
+
+    def poke(self, number: int) -> bool:
+        """Tell a run's actor to look again; False where it has none."""
+        active = self.active.get(number)
+        if active is not None:
+            active.changed.set()
+        return active is not None
+
+    async def _live(self, active: _Active) -> None:
+        while True:
+            active.changed.clear()
+            results, active.inbox = active.inbox, []
+            again = await self._turn(active, results)
+            if again or active.inbox:
+                continue
+            if not active.in_flight:
+                return
+            await active.changed.wait()
+
+    async def _turn(self, active: _Active, results: list[_Result]) -> bool:
+        """Take results in, decide, commit, perform; give whether there is at once more to do."""
+        if active.state.ended is not None and self._taken_up(active):
+            self._reload(active)
+        if any(result.facts or (result.effect and result.effect.emitted) for result in results):
+            await self._commit(active, results, Outcome((), ()), None)
+            results = []
+        for result in results:
+            active.state.apply_all(result.records)
+        if self.stopping:
+            await self._commit(active, results, Outcome((), ()), None)
+            return False
+        seen, outcome = self._decide(active)
+        inline = [result for command in outcome.commands if (result := await self._inline(active, command))]
+        try:
+            await self._commit(active, results + inline, outcome, seen, applied=len(results))
+        except _Overtaken:
+            self._reload(active)
+            return True
+        except IdentityClash as clash:
+            self._reload(active)
+            error = {"message": str(clash), "step": clash.path, "code": "identity-clash"}
+            active.deliver(_Result([Record(clash.path, "failed", {"error": error})]))
+            return True
+        self._perform(active, outcome, {result.identity for result in inline})
+        return bool(inline) or (active.state.ended is None and self._wake_of(active.run.id) > 0)
+
+    def _taken_up(self, active: _Active) -> bool:
+        row = self.hub.reader.execute("SELECT ended FROM runs WHERE id = ?", (active.run.id,)).fetchone()
+        return row["ended"] is None
+
+    def _decide(self, active: _Active) -> tuple[int, Outcome]:
+        """Advance on one snapshot of the database."""
+        reader = self.hub.reader
+        reader.execute("BEGIN")
+        try:
+            seen = self._wake_of(active.run.id)
+            return seen, advance(active.workflow, active.state, _View(self, active))
+        finally:
+            reader.execute("COMMIT")
+
+    def _wake_of(self, number: int) -> int:
+        row = self.hub.reader.execute("SELECT wake FROM runs WHERE id = ?", (number,)).fetchone()
+        return int(row["wake"]) if row else 0
+
+    # --- loading -----------------------------------------------------------------------------------------------------
+
+    def _load(self, number: int) -> _Active | None:
+        row = self.hub.reader.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone()
+        if row is None or row["ended"] is not None:
+            return None
+        run = run_of(row)
+        workflow = self.hub.library.version(run.version, self._stored_version)
+        return _Active(run, load_state(self.hub.reader, run), workflow)
+
+    def _reload(self, active: _Active) -> None:
+        row = self.hub.reader.execute("SELECT * FROM runs WHERE id = ?", (active.run.id,)).fetchone()
+        active.run = run_of(row)
+        active.workflow = self.hub.library.version(active.run.version, self._stored_version)
+        active.state = load_state(self.hub.reader, active.run)
+
+    def _stored_version(self, hash: str) -> tuple[str, str, Mapping[str, str]]:
+        row = self.hub.reader.execute("SELECT * FROM workflow_versions WHERE hash = ?", (hash,)).fetchone()
+        return row["workflow"], row["source"], json.loads(row["templates"])
+
+    def _recover(self, active: _Active) -> None:
+        """Take up the effects whose call may have been cut off (PROMISES 1.4)."""
+        for path, leaf in list(active.state.leaves.items()):
+            if leaf.status == "intent" and leaf.identity is not None:
+                self._spawn(active, path, self._take_up(active, path, leaf))
+
+    async def _take_up(self, active: _Active, path: str, leaf: Leaf) -> _Result:
+        row = self._effect_row(str(leaf.identity))
+        step = find_step(active.workflow, self.hub, path)
+        if row is None or step is None:
+            return self._failure(step, leaf, path, "what it was to do is not in the journal", "lost-intent", True)
+        kind = EffectClass(row["class"])
+        if kind is EffectClass.FINDABLE:
+            found = await self._find(active, step, row)
+            if found is not None:
+                return found
+        if kind is EffectClass.AT_MOST_ONCE or (kind is EffectClass.FINDABLE and not self._finds(row)):
+            return _Result([Record(path, "parked", {})], str(leaf.identity), "unknown", attempt=leaf.attempt)
+        return await self._attempt(active, path, step, str(leaf.identity), leaf.attempt)
+
+    def _finds(self, row: sqlite3.Row) -> bool:
+        provider = self.hub.provider(row["connection"]) if row["connection"] else None
+        return hasattr(provider, "find")
+
+    async def _find(self, active: _Active, step: Step, row: sqlite3.Row) -> _Result | None:
+        """Ask the provider whether the effect is there already."""
+        provider = self.hub.provider(row["connection"]) if row["connection"] else None
+        if not hasattr(provider, "find"):
+            return None
+        effect = self._effect(active, row["path"], row["identity"], instant(row["created"]), row["attempts"])
+        found = await provider.find(effect)
+        if found is None:
+            return None
+        return self._success(row["path"], row["identity"], effect, step, found)
+
+    def _effect_row(self, identity: str) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self.hub.reader.execute(
+            "SELECT * FROM effects WHERE identity = ?", (identity,)
+        ).fetchone()
+        return row
+
+    # --- performing --------------------------------------------------------------------------------------------------
+
+    def _perform(self, active: _Active, outcome: Outcome, done: set[str | None]) -> None:
+        """Start what was asked for, after its commit."""
+        for command in outcome.commands:
+            match command:
+                case Perform() if command.identity not in done:
+                    work = self._attempt(active, command.path, command.step, command.identity, command.attempt)
+                    self._spawn(active, command.path, work)
+                case LookUp():
+                    call = f"{command.path}?{lookup_key(command.name, command.args)}"
+                    self._spawn(active, call, self._look_up(command))
+                case Refresh():
+                    self._spawn(active, "!refresh", self._refresh(active))
+                case _:
+                    pass
+
+    def _spawn(self, active: _Active, name: str, work: Awaitable[_Result]) -> None:
+        """Run a call beside the actor; its result comes into the inbox."""
+        if name in active.in_flight:
+            if inspect.iscoroutine(work):
+                work.close()
+            return
+
+        async def call() -> None:
+            try:
+                async with self._calls:
+                    result = await work
+            except StorageUnavailable:
+                result = _Result()
+            finally:
+                active.in_flight.pop(name, None)
+            active.deliver(result)
+
+        active.in_flight[name] = asyncio.create_task(call(), name=f"{active.run.uid} {name}")
+
+    async def _inline(self, active: _Active, command: Command) -> _Result | None:
+        """Perform an effect that is only rows of our own: its result is part of the commit of its intent."""
+        if not isinstance(command, Perform) or command.inputs is None:
+            return None
+        if self._class_of(command.step, command.inputs) is not EffectClass.OWN_ROWS:
+            return None
+        work = (command.path, command.step, command.identity, command.attempt)
+        return await self._attempt(active, *work, inputs=command.inputs)
+
+    async def _attempt(
+        self,
+        active: _Active,
+        path: str,
+        step: Step,
+        identity: str,
+        attempt: int,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> _Result:
+        """Call the action once with its stored inputs, and say what came of it."""
+        leaf = active.state.leaves[path]
+        created = self.hub.clock.now()
+        if inputs is None:
+            row = self._effect_row(identity)
+            assert row is not None
+            inputs, created = loads(row["inputs"]), instant(row["created"])
+        assert step.action is not None
+        connection = self._connection_of(step.action, step)
+        hold = self.held.get(connection or "")
+        if hold is not None and self.hub.clock.now() < hold[0]:
+            return self._hold(path, leaf, step, hold[0], hold[1])
+        effect = self._effect(active, path, identity, created, attempt)
+        try:
+            outcome = await self._call(active, step, effect, inputs)
+        except ConnectionBroken as error:
+            until = self.hub.clock.now() + HOLD
+            self.held[connection or ""] = (until, str(error))
+            self.hub.tell("connection.held", f"{connection} is held: {error}", connection=connection, until=until)
+            return self._hold(path, leaf, step, until, str(error))
+        except ActionError as error:
+            return self._failure(step, leaf, path, str(error), error.code, True)
+        except ValidationError as error:
+            return self._failure(step, leaf, path, _first_fault(error), "bad-input", True)
+        except RetryLater as error:
+            if error.maybe_done and self._class_of(step, inputs) is EffectClass.AT_MOST_ONCE:
+                return _Result([Record(path, "parked", {})], identity, "unknown", attempt=attempt)
+            return self._failure(step, leaf, path, str(error), "try-again", False, error.after)
+        except TimeoutError:
+            if self._class_of(step, inputs) is EffectClass.AT_MOST_ONCE:
+                return _Result([Record(path, "parked", {})], identity, "unknown", attempt=attempt)
+            return self._failure(step, leaf, path, "no answer within the time-out", "timeout", False)
+        except Exception as error:  # noqa: BLE001  a plugin's bug is the run's failure, not the engine's
+            self.hub.tell("effect.crashed", f"{step.id}: {type(error).__name__}: {error}", run=active.run.uid)
+            return self._failure(step, leaf, path, f"{type(error).__name__}: {error}", "action-crashed", False)
+        self.held.pop(connection or "", None)
+        return self._success(path, identity, effect, step, outcome)
+
+    async def _call(self, active: _Active, step: Step, effect: Effect, inputs: Mapping[str, Any]) -> Any:
+        action = step.action
+        assert action is not None
+        params = action.params.model_validate(dict(inputs), context={"people": self.hub.directory.people})
+        context = _Context(self, active, step, effect)
+        length = step.timeout if isinstance(step.timeout, Duration) and not action.pending else None
+        limit = length.seconds if length is not None and length.exact else ATTEMPT_TIMEOUT
+        async with asyncio.timeout(limit):
+            if inspect.iscoroutinefunction(action.function):
+                return await action.function(params, context)
+            return await asyncio.to_thread(action.function, params, context)
+
+    def _success(self, path: str, identity: str, effect: Effect, step: Step, outcome: Any) -> _Result:
+        assert step.action is not None
+        if isinstance(outcome, Pending):
+            now = self.hub.clock.now()
+            pending = Record(path, "pending", {"outputs": dict(outcome.outputs), "due": self._answer_due(step, now)})
+            return _Result([pending], identity, "pending", outcome.outputs, effect=effect)
+        outputs = outputs_of_result(step.action, outcome)
+        size = len(dumps(outputs))
+        if size > MAX_OUTPUT:
+            leaf = Leaf("intent", identity=identity, attempt=10**6)
+            text = f"its output is {size:,} bytes as JSON; at most {MAX_OUTPUT:,} are kept"
+            return self._failure(step, leaf, path, text, "output-too-large", True)
+        return _Result([Record(path, "done", {"outputs": outputs})], identity, "done", outputs, effect=effect)
+
+    def _answer_due(self, step: Step, now: datetime) -> datetime | None:
+        return self.hub.lookups().add(now, step.timeout) if isinstance(step.timeout, Duration) else None
+
+    def _failure(
+        self,
+        step: Step | None,
+        leaf: Leaf,
+        path: str,
+        message: str,
+        code: str,
+        permanent: bool,
+        after: float | None = None,
+    ) -> _Result:
+        if step is None:
+            error = {"message": message, "step": path, "code": code}
+            return _Result([Record(path, "failed", {"error": error})], leaf.identity, "failed", error=error)
+        record = replace(
+            after_failed_attempt(step, leaf, message, code, self.hub.clock.now(), permanent=permanent, after=after),
+            path=path,
+        )
+        state = "failed" if record.kind == "failed" else "intent"
+        return _Result([record], leaf.identity, state, error=record.data["error"], attempt=leaf.attempt)
+
+    def _hold(self, path: str, leaf: Leaf, step: Step, until: datetime, why: str) -> _Result:
+        """Leave the effect for later without counting the attempt."""
+        error = {"message": why, "step": step.id, "code": "connection-held"}
+        data = {"attempt": leaf.attempt, "due": until, "error": error}
+        return _Result([Record(path, "retry", data)], leaf.identity, "intent", error=error, attempt=leaf.attempt)
+
+    def _effect(self, active: _Active, path: str, identity: str, at: datetime, attempt: int) -> Effect:
+        run = active.run
+        return Effect(identity, digest(identity), at, run.workflow, run.uid, run.subject_type, run.subject, attempt)
+
+    def _connection_of(self, action: Action, step: Step) -> str | None:
+        return self.hub.serve(action.capability, step.connection)[0] if action.capability else None
+
+    def _class_of(self, step: Step, inputs: Mapping[str, Any]) -> EffectClass:
+        """Give the class of an effect: the provider's for its method, or the action's own."""
+        action = step.action
+        assert action is not None
+        if action.own_class is not None:
+            context = {"people": self.hub.directory.people}
+            declared = action.class_of(action.params.model_validate(dict(inputs), context=context))
+            if declared is not None:
+                return declared
+        if action.capability is None:
+            return EffectClass.AT_MOST_ONCE
+        provider = self.hub.serve(action.capability, step.connection)[1]
+        return effect_class(getattr(provider, action.method or "", None))
+
+    # --- look-ups and re-reading -------------------------------------------------------------------------------------
+
+    async def _look_up(self, command: LookUp) -> _Result:
+        call = lookup_key(command.name, command.args)
+        try:
+            provider = self.hub.serve("on_call", None)[1]
+            target, at = (*command.args, None)[:2]
+            ref = getattr(target, "id", target)
+            answer = await provider.on_call(ref, at or self.hub.clock.now())
+        except Exception as error:  # noqa: BLE001  whatever a vendor's client raises, the step fails with it
+            fault = {"message": f"{command.name}(): {error}", "step": command.path, "code": "lookup-failed"}
+            return _Result([Record(command.path, "failed", {"error": fault})])
+        return _Result([Record(command.path, "lookup", {"call": call, "answer": answer})])
+
+    def can_reread(self, connection: str) -> bool:
+        """Whether a subject of this connection can be read again from a system that is not our own database."""
+        provider = self.hub.provider(connection)
+        return hasattr(provider, "get") and not getattr(provider, "own_store", False)
+
+    async def _refresh(self, active: _Active) -> _Result:
+        """Read the run's subject again; reads of one subject are shared, one that fails holds the effect."""
+        kind, ref = str(active.run.subject_type), str(active.run.subject)
+        task = self._rereads.get((kind, ref))
+        if task is None:
+            task = self._rereads[kind, ref] = asyncio.create_task(self._reread(kind, ref))
+            task.add_done_callback(lambda _: self._rereads.pop((kind, ref), None))
+        try:
+            fact = await asyncio.shield(task)
+        except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing goes out on stale state
+            self.hub.tell("subject.stale", f"{ref} could not be read again: {error}", subject=ref)
+            due = self.hub.clock.now() + timedelta(minutes=1)
+            return _Result([Record("!refresh", "hold", {"due": due})])
+        return _Result(facts=[(ref.partition(":")[0], fact)]) if fact is not None else _Result()
+
+    async def _reread(self, kind: str, ref: str) -> Fact | None:
+        connection = ref.partition(":")[0]
+        found = await self.hub.provider(connection).get(ref)
+        if found is None:
+            return None
+        own = ENGINE_OWNED[kind]
+        names = [name for name in FIELDS[kind] if hasattr(found, name) and name not in own and name != "id"]
+        fields = {name: getattr(found, name) for name in names if getattr(found, name) is not None}
+        return Fact(f"{kind}.updated", self.hub.clock.now(), kind, ref, fields, own=True)
+
+    # --- the commit --------------------------------------------------------------------------------------------------
+
+    async def _commit(
+        self, active: _Active, results: list[_Result], outcome: Outcome, seen: int | None, applied: int | None = None
+    ) -> None:
+        """Write results, decisions and intents in one commit, then take the results in and pass the word on."""
+        fresh = results if applied is None else results[applied:]
+        for result in fresh:
+            active.state.apply_all(record for record in result.records if record.kind != "hold")
+        inline = fresh if applied is not None else []
+        write = _Write(self, active, results[:applied], outcome, inline, seen, self._closings(active, outcome))
+        events, woken = await self.hub.journal.transact(write)
+        for result in results:
+            self._report(active, result)
+        for command in outcome.commands:
+            if isinstance(command, End):
+                self._report_end(active, command)
+        if events:
+            self.hub.events_written()
+        if any(isinstance(command, Listen) and command.due for command in outcome.commands) or results:
+            self.hub.waits_written()
+        if woken:
+            self.hub.runs_woken(woken)
+
+    def _closings(self, active: _Active, outcome: Outcome) -> list[tuple[str, str, str, Mapping[str, Any]]]:
+        """Give what the chat that asked keeps of questions that nobody waits for any more."""
+        closings = []
+        for record in outcome.records:
+            leaf = active.state.leaves.get(record.path)
+            if record.kind != "done" or leaf is None or leaf.identity is None or "answer" not in leaf.outputs:
+                continue
+            row = self._effect_row(leaf.identity)
+            provider = self.hub.provider(row["connection"]) if row is not None and row["connection"] else None
+            if row is not None and hasattr(provider, "closing"):
+                now, by = self.hub.clock.now(), leaf.outputs["by"]
+                answer = Fact(ANSWERED, now, data={"answer": leaf.outputs["answer"]}, actor=by) if by else None
+                key, kept = provider.closing(leaf.identity, now, answer)
+                closings.append((leaf.identity, row["connection"], key, kept))
+        return closings
+
+    def _report(self, active: _Active, result: _Result) -> None:
+        if result.effect_state in ("done", "pending"):
+            self.hub.tell(
+                "effect.done", _did(result), run=active.run.uid, workflow=active.run.workflow, identity=result.identity
+            )
+        elif result.error is not None:
+            kind = "effect.failed" if result.effect_state == "failed" else "effect.retry"
+            message = result.error.get("message")
+            self.hub.tell(kind, f"{result.identity}: {message}", run=active.run.uid, workflow=active.run.workflow)
+        elif result.effect_state == "unknown":
+            sentence = f"{result.identity}: it is not known whether it happened; decide with 'hotwash runs decide'"
+            self.hub.tell("effect.unknown", sentence, run=active.run.uid, workflow=active.run.workflow)
+
+    def _report_end(self, active: _Active, end: End) -> None:
+        why = f": {(end.error or {}).get('message') or end.reason}" if end.error or end.reason else ""
+        sentence = f"{active.run.workflow} {active.run.uid} {end.state}{why}"
+        self.hub.tell(f"run.{end.state}", sentence, run=active.run.uid, workflow=active.run.workflow)
+
+
+@dataclass(slots=True)
+class _Write:
+    """One commit of a run, performed in the writer's thread."""
+
+    executor: Executor
+    active: _Active
+    results: list[_Result]  #: came back before the decisions
+    outcome: Outcome
+    inline: list[_Result]  #: of effects that are part of this commit
+    seen: int | None
+    closings: list[tuple[str, str, str, Mapping[str, Any]]]  #: identity, connection, key and row of closed questions
+
+    def __call__(self, cursor: sqlite3.Cursor) -> tuple[list[int], list[int]]:
+        now = self.executor.hub.clock.now()
+        events: list[int] = []
+        woken: list[int] = []
+        for command in self.outcome.commands:
+            if isinstance(command, Perform) and command.inputs is not None:
+                self._intend(cursor, command, now)
+        for result in self.results:
+            self._records(cursor, result.records, now)
+        self._records(cursor, self.outcome.records, now)
+        for result in self.inline:
+            self._records(cursor, result.records, now)
+        for result in (*self.results, *self.inline):
+            events += self._result(cursor, result, now)
+            woken += self._release(cursor, result)
+        for command in self.outcome.commands:
+            self._listen(cursor, command)
+        for command in self.outcome.commands:
+            if isinstance(command, End):
+                events += self._end(cursor, command, now)
+        for identity, connection, key, row in self.closings:
+            cursor.execute("UPDATE effects SET state = 'done', ended = ? WHERE identity = ?", (micros(now), identity))
+            save_row(cursor, connection, key, row)
+        self._run(cursor, now)
+        return events, woken
+
+    def _records(self, cursor: sqlite3.Cursor, records: Sequence[Record], now: datetime) -> None:
+        run, at = self.active.run.id, micros(now)
+        for record in records:
+            if record.kind in ("retry", "pending", "hold") and record.data.get("due") is not None:
+                cursor.execute(_LISTEN, (run, record.path, "timer", micros(record.data["due"]), None, None, None))
+        kept = [record for record in records if record.kind != "hold"]
+        cursor.executemany(_RECORD, [(run, r.path, r.kind, dumps(dict(r.data)), at) for r in kept])
+
+    def _intend(self, cursor: sqlite3.Cursor, command: Perform, now: datetime) -> None:
+        run, inputs = self.active.run, dumps(dict(command.inputs or {}))
+        assert command.step.action is not None
+        kind = self.executor._class_of(command.step, command.inputs or {})
+        connection = self.executor._connection_of(command.step.action, command.step)
+        hash = digest(inputs)
+        known = cursor.execute("SELECT * FROM effects WHERE identity = ?", (command.identity,)).fetchone()
+        if known is not None:
+            if known["state"] != "failed" and known["run"] != run.id:
+                raise _Overtaken
+            if known["state"] not in ("failed", "skipped") and known["inputs_hash"] != hash:
+                raise IdentityClash(command.identity, command.path)
+            cursor.execute("DELETE FROM effects WHERE id = ?", (known["id"],))
+        values = (command.identity, run.id, command.path, command.step.action.name, connection, kind.value)
+        cursor.execute(_INTENT, (*values, inputs, hash, "intent", 1, micros(now)))
+
+    def _result(self, cursor: sqlite3.Cursor, result: _Result, now: datetime) -> list[int]:
+        if result.identity is not None and result.effect_state is not None:
+            ended = micros(now) if result.effect_state in ("done", "failed") else None
+            outputs = dumps(result.outputs) if result.outputs is not None else None
+            error = dumps(dict(result.error)) if result.error is not None else None
+            cursor.execute(
+                "UPDATE effects SET state = ?, result = ?, error = ?, attempts = ?, ended = ? WHERE identity = ?",
+                (result.effect_state, outputs, error, result.attempt, ended, result.identity),
+            )
+        events: list[int] = []
+        cause = subjects.Cause(result.identity, self.active.run.id, self.active.run.depth + 1)
+        emitted = list(result.effect.emitted) if result.effect is not None else []
+        for connection, fact in emitted:
+            events += subjects.record(cursor, connection, fact, now, cause).events
+        for connection, fact in result.facts:
+            events += subjects.record(cursor, connection, fact, now).events
+        for connection, key, row in result.effect.saved if result.effect is not None else ():
+            save_row(cursor, connection, key, row)
+        return events
+
+    def _release(self, cursor: sqlite3.Cursor, result: _Result) -> list[int]:
+        """Wake the runs that wait for this effect's result."""
+        if result.effect_state not in ("done", "failed", "skipped"):
+            return []
+        rows = cursor.execute(
+            "SELECT run FROM waits WHERE kind = 'effect' AND value = ?", (result.identity,)
+        ).fetchall()
+        numbers = [row["run"] for row in rows]
+        wake(cursor, numbers)
+        cursor.execute("DELETE FROM waits WHERE kind = 'effect' AND value = ?", (result.identity,))
+        return numbers
+
+    def _listen(self, cursor: sqlite3.Cursor, command: Command) -> None:
+        run = self.active.run.id
+        match command:
+            case Listen():
+                due = micros(command.due) if command.due is not None else None
+                if command.kind == "effect":
+                    cursor.execute(
+                        "DELETE FROM waits WHERE run = ? AND path = ? AND kind = 'effect'", (run, command.path)
+                    )
+                values = (run, command.path, command.kind, due, command.event_type, command.field, command.value)
+                cursor.execute(_LISTEN, values)
+            case Unlisten():
+                forget_waits(cursor, run, command.path)
+            case Examined():
+                cursor.execute(
+                    "UPDATE waits SET cursor = ? WHERE run = ? AND path = ?", (command.cursor, run, command.path)
+                )
+            case _:
+                pass
+
+    def _end(self, cursor: sqlite3.Cursor, end: End, now: datetime) -> list[int]:
+        run = self.active.run
+        forget_waits(cursor, run.id, "")
+        error = dumps(dict(end.error)) if end.error else None
+        cursor.execute(
+            "UPDATE runs SET state = ?, reason = ?, error = ?, ended = ? WHERE id = ?",
+            (end.state, end.reason, error, micros(now), run.id),
+        )
+        if end.state != "failed":
+            return []
+        data = {"workflow": run.workflow, "run": run.uid, "error": dict(end.error or {}), "subject": run.subject}
+        fact = Fact("workflow.failed", now, data=data)
+        cause = subjects.Cause(f"{run.workflow}/{run.key}", run.id, run.depth + 1)
+        return list(subjects.record(cursor, "hotwash", fact, now, cause).events)
+
+    def _run(self, cursor: sqlite3.Cursor, now: datetime) -> None:
+        run = self.active.run
+        cursor.execute("UPDATE runs SET updated = ? WHERE id = ?", (micros(now), run.id))
+        if self.seen is not None:
+            cursor.execute("UPDATE runs SET wake = 0 WHERE id = ? AND wake = ?", (run.id, self.seen))
+            if self.active.state.ended is None:
+                cursor.execute("UPDATE runs SET state = ? WHERE id = ?", (summary(self.active.state), run.id))
+
+
+def wake(cursor: sqlite3.Cursor, runs: Sequence[int]) -> None:
+    """Mark runs as having something to look at."""
+    cursor.executemany("UPDATE runs SET wake = wake + 1 WHERE id = ?", [(number,) for number in runs])
+
+
+def forget_waits(cursor: sqlite3.Cursor, run: int, path: str) -> None:
+    """Remove what a run listens for at a path and under it; the empty path is everything."""
+    if not path:
+        cursor.execute("DELETE FROM waits WHERE run = ?", (run,))
+        return
+    own = (run, path, *(f"{path}{mark}" for mark in ("/", "#", "[", "!")))
+    cursor.execute(
+        "DELETE FROM waits WHERE run = ? AND (path = ?" + " OR substr(path, 1, length(?)) = ?" * 4 + ")",
+        (own[0], own[1], *(text for mark in own[2:] for text in (mark, mark))),
+    )
+
+
+def save_row(cursor: sqlite3.Cursor, connection: str, key: str, row: Mapping[str, Any] | None) -> None:
+    """Keep a provider's row, or delete it."""
+    if row is None:
+        cursor.execute("DELETE FROM rows WHERE connection = ? AND key = ?", (connection, key))
+    else:
+        cursor.execute(
+            "INSERT OR REPLACE INTO rows (connection, key, data) VALUES (?, ?, ?)", (connection, key, dumps(row))
+        )
+
+
+def summary(state: RunState) -> str:
+    """Give the run state of a run that has not ended."""
+    leaves = list(state.leaves.values())
+    if any(leaf.status == "parked" for leaf in leaves):
+        return "needs_decision"
+    if any(leaf.status == "intent" for leaf in leaves):
+        return "running"
+    if any(leaf.status == "retry" and (leaf.error or {}).get("code") == "connection-held" for leaf in leaves):
+        return "held"
+    return "waiting"
+
+
+def run_of(row: sqlite3.Row) -> Run:
+    """Make the record of a run's row."""
+    names = ("id", "uid", "workflow", "key", "version", "round", "round_event", "event", "trigger")
+    more = ("subject_type", "subject", "depth", "state")
+    return Run(**{name: row[name] for name in (*names, *more)}, created=instant(row["created"]))
+
+
+def load_state(reader: sqlite3.Connection, run: Run) -> RunState:
+    """Build a run's state from its records, with how far its waits have looked."""
+    state = RunState(run)
+    for row in reader.execute("SELECT path, kind, data FROM steps WHERE run = ? ORDER BY id", (run.id,)):
+        state.apply(Record(row["path"], row["kind"], loads(row["data"])))
+    for row in reader.execute(
+        "SELECT path, max(cursor) AS cursor FROM waits WHERE run = ? AND cursor IS NOT NULL GROUP BY path", (run.id,)
+    ):
+        state.cursors[row["path"]] = row["cursor"]
+    return state
+
+
+def find_step(workflow: Workflow, hub: Hub, path: str) -> Step | None:
+    """Give the step that a path performs."""
+    from engine.workflow.model import walk
+
+    name = path.rpartition("/")[2]
+    if path.startswith("owner/"):
+        owner = hub.owner_of(workflow.owner)
+        return hub.notice(owner) if owner is not None else None
+    steps = {step.id: step for step in walk((*workflow.steps, *workflow.on_failure))}
+    candidates = [step for key, step in steps.items() if name == key or name.startswith((key + "[", key + "#"))]
+    return max(candidates, key=lambda step: len(step.id), default=None)
+
+
+def outputs_of_result(action: Action, result: Any) -> dict[str, Any]:
+    """Give an action's result as the outputs of its step."""
+    if result is None:
+        return {}
+    if isinstance(result, Mapping):
+        return dict(result)
+    kind = kind_of(action.returns)
+    if kind in FIELDS and not isinstance(result, str):
+        names = [name for name in FIELDS[kind] if hasattr(result, name)]
+        return {**{name: getattr(result, name) for name in names}, "record": result}
+    return {name: getattr(result, name) for name in action.outputs}
+
+
+def _did(result: _Result) -> str:
+    outputs = result.outputs or {}
+    what = outputs.get("url") or outputs.get("key") or outputs.get("title") or ""
+    return f"{result.identity}" + (f" → {what}" if what else "")
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    text = fault["msg"].removeprefix("Value error, ")
+    return f"'{place}': {text}" if place else text
+
+
+# --- what the interpreter sees, and what an action gets ------------------------------------------------------------
+
+
+class _View:
+    """The world as committed when a step is decided (`interpreter.View`)."""
+
+    def __init__(self, executor: Executor, active: _Active) -> None:
+        self._executor, self._hub, self._active = executor, executor.hub, active
+        self.world = executor.hub.lookups()
+        self.now = self.world.now
+
+    @cached_property
+    def event(self) -> Event:
+        return event_of(
+            self._hub.reader.execute("SELECT * FROM events WHERE id = ?", (self._active.run.round_event,)).fetchone()
+        )
+
+    @cached_property
+    def _row(self) -> sqlite3.Row | None:
+        run = self._active.run
+        row: sqlite3.Row | None = self._hub.reader.execute(
+            "SELECT * FROM subjects WHERE type = ? AND id = ?", (run.subject_type, run.subject)
+        ).fetchone()
+        return row
+
+    @cached_property
+    def subject(self) -> Any | None:
+        row = self._row
+        return subject_of(row["type"], json.loads(row["state"])) if row is not None else None
+
+    @property
+    def subject_changed_by_run(self) -> bool:
+        return self._row is not None and self._row["changed_run"] == self._active.run.id
+
+    @property
+    def stale(self) -> bool:
+        row = self._row
+        if row is None or not self._executor.can_reread(row["connection"]):
+            return False
+        return self.now - instant(row["refreshed"]) > FRESH
+
+    @cached_property
+    def newest_event(self) -> int:
+        return int(self._hub.reader.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
+
+    @property
+    def owner(self) -> Person | None:
+        return self._hub.owner_of(self._active.workflow.owner)
+
+    def effect(self, identity: str) -> KnownEffect | None:
+        row = self._executor._effect_row(identity)
+        if row is None:
+            return None
+        return KnownEffect(row["state"], row["run"], loads(row["result"]))
+
+    def events(self, event_type: str, after: int) -> Sequence[tuple[int, Event]]:
+        rows = self._hub.reader.execute(
+            "SELECT * FROM events WHERE type = ? AND id > ? AND state != 'ignored' ORDER BY id", (event_type, after)
+        )
+        return [(row["id"], event_of(row)) for row in rows]
+
+    def made_here(self, event: Event) -> bool:
+        row = self._hub.reader.execute(
+            "SELECT cause_run FROM events WHERE subject = ? ORDER BY id LIMIT 1", (event.subject,)
+        ).fetchone()
+        return row is not None and row["cause_run"] == self._active.run.id
+
+    def check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> None:
+        assert step.action is not None
+        try:
+            stored = decode(encode(dict(inputs)))
+            step.action.params.model_validate(stored, context={"people": self._hub.directory.people})
+        except ValidationError as error:
+            raise StepError(_first_fault(error), "bad-input") from None
+
+    def render_template(self, name: str, scope: Scope, data: Mapping[str, Any]) -> str:
+        sources = self._active.workflow.templates
+        if name not in sources:
+            sources = self._hub.templates()
+        try:
+            return str(compile_template(name, sources).render(scope, data))
+        except TemplateProblem as problem:
+            raise StepError(f"template '{name}': {problem}", "template") from None
+
+    def notice(self) -> Step | None:
+        owner = self.owner
+        return self._hub.notice(owner) if owner is not None else None
+
+
+class _Context:
+    """What an action may use (`plugins.Context`)."""
+
+    def __init__(self, executor: Executor, active: _Active, step: Step, effect: Effect) -> None:
+        self._executor, self._active, self._step = executor, active, step
+        self.effect = effect
+        self.now = executor.hub.clock.now()
+        self.zone = executor.hub.directory.zone
+
+    def _serve(self, capability: str) -> Any:
+        assert self._step.action is not None
+        named = self._step.connection if self._step.action.capability == capability else None
+        return self._executor.hub.serve(capability, named)[1]
+
+    @property
+    def incident(self) -> Incident | None:
+        world = self._executor.hub.lookups()
+        run = self._active.run
+        if run.subject_type is None or run.subject is None:
+            return None
+        subject = world.subject(run.subject_type, run.subject)
+        if isinstance(subject, Incident) or subject is None:
+            return subject
+        ref = getattr(subject, "incident", None)
+        return world.subject("incident", ref) if ref else None
+
+    documents = property(lambda self: self._serve("document"))
+    chat = property(lambda self: self._serve("chat"))
+    tickets = property(lambda self: self._serve("ticket"))
+    calendar = property(lambda self: self._serve("calendar"))
+    incidents = property(lambda self: self._serve("incident"))
+    on_call = property(lambda self: self._serve("on_call"))
+    people = property(lambda self: self._executor.hub.directory.people)
+    http = property(lambda self: self._serve("http"))
+
+    @property
+    def owner(self) -> Person | None:
+        return self._executor.hub.owner_of(self._active.workflow.owner)
+
+    def hours_of(self, person: Person | None) -> Calendar:
+        return self._executor.hub.hours_of(person)

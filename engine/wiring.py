@@ -1,0 +1,421 @@
+"""The only module that knows which actions, triggers, providers and sources exist; it builds the application."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import linecache
+import sqlite3
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+import actions
+import triggers
+from engine.application import Application
+from engine.calendars import Calendar
+from engine.capabilities import People
+from engine.clock import Clock, SystemClock
+from engine.config import Config, plugins_folder
+from engine.domain import Person, Roster
+from engine.intake import Intake
+from engine.log import Tell, Tellers
+from engine.plugins import ActionError, Catalogue, Declaration, Storage
+from engine.polls import Polls
+from engine.problems import Problem, ProblemError, Span, declare
+from engine.runs.dispatch.embedded import EmbeddedDispatcher
+from engine.runs.executor import Executor, Hub, save_row
+from engine.store import schema
+from engine.store.journal import Journal, Lock
+from engine.store.lookups import Directory, subject_of
+from engine.workflow.check import Names, check_workflow, emitted_types
+from engine.workflow.library import WorkflowLibrary, read_templates, workflow_files
+from engine.workflow.model import Step, Workflow
+from engine.workflow.source import SourceFile, read_source
+
+BROKEN_PLUGIN = declare(
+    "broken-plugin",
+    "A file in the project's plugins folder, or an installed plugin, cannot be loaded: running it raised an error.",
+    "Mend the file at the place that is shown, or take it out of the folder; "
+    "`hotwash check --no-plugins` checks the rest without running it.",
+)
+PLUGIN_CLASH = declare(
+    "plugin-clash",
+    "Two plugins declare the same name, or one declares an action whose function does not take (params, ctx).",
+    "Rename one of them. Names of built-in actions, triggers, providers and sources cannot be taken.",
+)
+
+NO_DATABASE = declare(
+    "database-unavailable",
+    "`database:` names a database that this release cannot use.",
+    "Use an SQLite file: sqlite:///.hotwash/hotwash.db.",
+)
+
+_ENTRY_POINTS = "hotwash.plugins"
+_KINDS = get_args(Declaration)
+
+
+def catalogue(folder: Path | None = None, *, plugins: bool = True) -> Catalogue:
+    """Collect what is built in, what installed packages offer, and what the project's plugins folder declares.
+
+    Args:
+        folder: the project's folder; None stands for no project.
+        plugins: False runs none of the project's Python.
+
+    Raises:
+        ProblemError: a plugin cannot be loaded, or takes a name that is taken; all of them.
+    """
+    project = plugins_folder(folder) if folder is not None and plugins else None
+    declared: list[tuple[str, Declaration]] = [("built in", item) for item in (*actions.ALL, *triggers.ALL)]
+    problems: list[Problem] = []
+    seen = {id(item) for _, item in declared}
+    for name, found in (*_installed(problems), *_of_project(project, problems)):
+        new = [item for item in found if id(item) not in seen]  # a plugin may import what it builds on
+        seen.update(id(item) for item in new)
+        declared += [(name, item) for item in new]
+    if problems:
+        raise ProblemError(*problems)
+    try:
+        return Catalogue.collect(declared)
+    except ValueError as error:
+        raise ProblemError(Problem(PLUGIN_CLASH, str(error))) from None
+
+
+def _installed(problems: list[Problem]) -> Iterator[tuple[str, list[Declaration]]]:
+    for entry in sorted(entry_points(group=_ENTRY_POINTS), key=lambda entry: entry.name):
+        name = entry.dist.name if entry.dist else entry.name
+        try:
+            yield name, _load(entry)
+        except Exception as error:  # noqa: BLE001  running somebody's module may raise anything
+            problems.append(Problem(BROKEN_PLUGIN, f"plugin '{name}' cannot be loaded: {_told(error)}"))
+
+
+def _load(entry: EntryPoint) -> list[Declaration]:
+    loaded = entry.load()
+    return _declarations(loaded) if isinstance(loaded, ModuleType) else list(loaded)
+
+
+def _of_project(folder: Path | None, problems: list[Problem]) -> Iterator[tuple[str, list[Declaration]]]:
+    for path in sorted(folder.glob("*.py")) if folder is not None else []:
+        name = f"{path.parent.name}/{path.name}"
+        try:
+            yield name, _declarations(_run(path))
+        except Exception as error:  # noqa: BLE001  running somebody's file may raise anything
+            problems.append(_broken(path, name, error))
+
+
+def _run(path: Path) -> ModuleType:
+    """Run a plugin file as a module whose name no other file has."""
+    unique = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"hotwash_plugin_{unique}_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"'{path.name}' is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pydantic look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
+    return module
+
+
+def _declarations(module: ModuleType) -> list[Declaration]:
+    return [value for value in vars(module).values() if isinstance(value, _KINDS)]
+
+
+def _broken(path: Path, name: str, error: Exception) -> Problem:
+    frames = traceback.extract_tb(error.__traceback__)
+    line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        line = error.lineno
+    message = f"the plugin cannot be loaded: {_told(error)}"
+    if line is None:
+        return Problem(BROKEN_PLUGIN, message, Span(name, 1, 1, 1, 1))
+    text = linecache.getline(str(path), line).rstrip("\n")
+    start = len(text) - len(text.lstrip()) + 1
+    return Problem(BROKEN_PLUGIN, message, Span(name, line, start, line, len(text) + 1), excerpt=text)
+
+
+def _told(error: Exception) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def names_of(config: Config, catalogue: Catalogue) -> Names:
+    """Give what the project declares, as far as workflows may name it; `check` holds them against it."""
+    from engine.workflow.check import emitted_types
+
+    roster = config.roster
+    addresses = [person.email for person in roster.people.values() if person.email]
+    providers = {name: catalogue.providers.get(one.provider) for name, one in config.connections.items()}
+    files = [read_source(path.name, path.read_bytes())[0] for path in workflow_files(config.workflows)]
+    return Names(
+        connections={name: declared.serves if declared else () for name, declared in providers.items()},
+        use=config.use,
+        calendars=config.calendars.keys(),
+        people=[*roster.people, *addresses],
+        teams=roster.teams.keys(),
+        services=roster.services.keys(),
+        rotations=roster.rotations.keys(),
+        templates=read_templates(config.templates),
+        vars=config.vars,
+        workflows=[Path(file.path).stem for file in files],
+        events=emitted_types(files),
+        timezone=config.timezone,
+    )
+
+
+# --- the application -------------------------------------------------------------------------------------------------
+
+
+def build(
+    config: Config,
+    catalogue: Catalogue,
+    *,
+    clock: Clock | None = None,
+    tell: Tell | None = None,
+    providers: Mapping[str, Any] | None = None,
+) -> Application:
+    """Put the parts together around the project's database, which is created or upgraded, and locked.
+
+    Args:
+        config: the project.
+        catalogue: what its workflows and connections may name.
+        clock: the machine's, unless a test or the demo moves one of its own.
+        tell: who is told what happens.
+        providers: providers to use in place of those that the configuration names, by connection.
+
+    Raises:
+        AlreadyRunning: another engine works on the database.
+        NewerSchema: the database was written by a newer version.
+    """
+    database = database_path(config)
+    lock = Lock(database)
+    lock.take()
+    try:
+        schema.prepare(database)
+        tellers = Tellers(*([tell] if tell else []))
+        assembly = _Assembly(config, catalogue, clock or SystemClock(), tellers, lock)
+        return assembly.application(database, providers or {})
+    except BaseException:
+        lock.release()
+        raise
+
+
+def database_path(config: Config) -> Path:
+    """Give the file of an SQLite database.
+
+    Raises:
+        ProblemError: the URL is of another database, which is not available yet.
+    """
+    scheme, _, path = config.database.partition(":///")
+    if scheme != "sqlite":
+        raise ProblemError(
+            Problem(
+                NO_DATABASE,
+                f"'database' must begin with sqlite:///, not '{scheme.partition(':')[0]}': others are not available yet",
+            )
+        )
+    return Path(path)
+
+
+class _Assembly:
+    """Builds the parts in the order in which they need one another."""
+
+    def __init__(self, config: Config, catalogue: Catalogue, clock: Clock, tell: Tellers, lock: Lock) -> None:
+        self.config, self.catalogue, self.clock, self.tell, self.lock = config, catalogue, clock, tell, lock
+        self.providers: dict[str, Any] = {}
+        self.sources: dict[str, Any] = {}
+
+    def application(self, database: Path, given: Mapping[str, Any]) -> Application:
+        config = self.config
+        journal = Journal(database)
+        reader, rows = journal.reader(), journal.reader()
+        self._connect(journal, rows, given)
+        people = self.people
+        directory = Directory(people, config.calendars, config.default_calendar, config.timezone, config.vars)
+        library = WorkflowLibrary(config.workflows, config.templates, self._compile)
+        hub = Hub(
+            journal=journal,
+            reader=reader,
+            clock=self.clock,
+            directory=directory,
+            library=library,
+            serve=self._serve,
+            provider=self.providers.get,
+            hours_of=self._hours_of,
+            owner_of=self._owner_of,
+            notice=self._notice,
+            templates=lambda: read_templates(config.templates),
+            tell=self.tell,
+        )
+        executor = Executor(hub)
+        intake = Intake(hub, notify=lambda runs: dispatcher.notify(runs), look=lambda: dispatcher.look())
+        dispatcher = EmbeddedDispatcher(executor, intake.settle)
+        hub.events_written, hub.runs_woken, hub.waits_written = intake.wake, dispatcher.notify, dispatcher.look
+        watching = {
+            name: provider
+            for name, provider in self.providers.items()
+            if hasattr(provider, "changes") and not getattr(provider, "own_store", False)
+        }
+        disabled = {name: one.disabled for name, one in config.connections.items() if one.disabled}
+        return Application(
+            config,
+            self.catalogue,
+            self.clock,
+            journal,
+            reader,
+            self.lock,
+            library,
+            hub,
+            executor,
+            dispatcher,
+            intake,
+            Polls(hub, intake, watching),
+            self.providers,
+            self.sources,
+            self.tell,
+            disabled,
+        )
+
+    @property
+    def people(self) -> People:
+        people: People = self.providers[self.config.use["people"]]
+        return people
+
+    def _connect(self, journal: Journal, rows: sqlite3.Connection, given: Mapping[str, Any]) -> None:
+        first = self.config.use["people"]  # others ask it who somebody is
+        for name, one in sorted(self.config.connections.items(), key=lambda pair: pair[0] != first):
+            if one.disabled is not None:
+                continue
+            connection = _Connection(self, name, _Rows(journal, rows, name))
+            declared = self.catalogue.providers.get(one.provider)
+            if name in given:
+                self.providers[name] = given[name]
+            elif declared is not None and one.options is not None:
+                self.providers[name] = declared.build(one.options, connection)
+            inbound = self.catalogue.sources.get(one.provider)
+            if inbound is not None and one.source_options is not None:
+                self.sources[name] = inbound.build(one.source_options, connection, self.providers.get(name))
+
+    def _compile(self, file: SourceFile, templates: Mapping[str, str]) -> tuple[Workflow | None, list[Problem]]:
+        names = replace(names_of(self.config, self.catalogue), templates=templates)
+        return check_workflow(file, self.catalogue, names)
+
+    def _serve(self, capability: str, named: str | None) -> tuple[str, Any]:
+        name = named or self.config.use[capability]
+        provider = self.providers.get(name)
+        if provider is None:
+            why = self.config.connections[name].disabled if name in self.config.connections else "it is not configured"
+            raise ActionError(f"connection '{name}' cannot be used: {why}", code="connection-missing")
+        return name, provider
+
+    def _hours_of(self, person: Person | None) -> Calendar:
+        """Give somebody's working hours: their own calendar, else the project's hours in their own zone."""
+        if person is not None and person.hours in self.config.calendars:
+            return self.config.calendars[str(person.hours)]
+        project = self.config.default_calendar
+        if person is None or person.timezone is None:
+            return project
+        return replace(project, timezone=person.timezone)
+
+    def _owner_of(self, owner: str | None) -> Person | None:
+        for name in (owner, self.config.owner):
+            if name is None:
+                continue
+            team = self.people.team(name)
+            person = self.people.person(team.lead) if team is not None and team.lead else self.people.person(name)
+            if person is not None:
+                return person
+        return None
+
+    def _notice(self, owner: Person) -> Step | None:
+        nudge = self.catalogue.actions.get("chat.nudge")
+        if nudge is None:
+            return None
+        return Step("notice", "uses", Span("", 1, 1, 1, 1), action=nudge, inputs={"to": owner, "text": ""})
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    """What a provider is given (`plugins.Connection`)."""
+
+    assembly: _Assembly
+    name: str
+    storage: Storage
+
+    @property
+    def folder(self) -> Path:
+        return self.assembly.config.folder
+
+    @property
+    def clock(self) -> Clock:
+        return self.assembly.clock
+
+    @property
+    def people(self) -> People:
+        return self.assembly.people
+
+    @property
+    def roster(self) -> Roster:
+        return self.assembly.config.roster
+
+    @property
+    def zone(self) -> str:
+        return self.assembly.config.timezone
+
+    def say(self, text: str) -> None:
+        self.assembly.tell("said", text, connection=self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A provider's own rows and the subjects of its connection (`plugins.Storage`)."""
+
+    journal: Journal
+    reader: sqlite3.Connection
+    connection: str
+
+    def get(self, key: str) -> Mapping[str, Any] | None:
+        row = self.reader.execute(
+            "SELECT data FROM rows WHERE connection = ? AND key = ?", (self.connection, key)
+        ).fetchone()
+        return json.loads(row["data"]) if row is not None else None
+
+    def rows(self, prefix: str = "") -> Sequence[tuple[str, Mapping[str, Any]]]:
+        rows = self.reader.execute(
+            "SELECT key, data FROM rows WHERE connection = ? AND substr(key, 1, ?) = ? ORDER BY key",
+            (self.connection, len(prefix), prefix),
+        )
+        return [(row["key"], json.loads(row["data"])) for row in rows.fetchall()]
+
+    def next(self, counter: str) -> int:
+        def count(cursor: sqlite3.Cursor) -> int:
+            key = (self.connection, f"counter/{counter}")
+            row = cursor.execute("SELECT data FROM rows WHERE connection = ? AND key = ?", key).fetchone()
+            number = (json.loads(row["data"])["last"] if row is not None else 0) + 1
+            save_row(cursor, *key, {"last": number})
+            return number
+
+        return self.journal.transact_now(count)
+
+    def subject(self, subject_type: str, ref: str) -> Any | None:
+        row = self.reader.execute(
+            "SELECT state FROM subjects WHERE type = ? AND connection = ? AND (id = ? OR key = ?)",
+            (subject_type, self.connection, ref, ref),
+        ).fetchone()
+        return subject_of(subject_type, json.loads(row["state"])) if row is not None else None
+
+    def subjects(self, subject_type: str) -> Sequence[Any]:
+        rows = self.reader.execute(
+            "SELECT state FROM subjects WHERE type = ? AND connection = ? ORDER BY first_seen DESC, id DESC",
+            (subject_type, self.connection),
+        )
+        return [subject_of(subject_type, json.loads(row["state"])) for row in rows.fetchall()]

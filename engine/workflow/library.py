@@ -1,0 +1,95 @@
+"""The workflow files of a project: which are loaded, in which version, and what is wrong with the others.
+
+A file with problems is reported and the others load; its earlier good version stays. Versions are kept by the hash of
+their text and the templates they name, so that a run finishes on the version it started with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.problems import Problem, sort
+from engine.workflow.model import Workflow
+from engine.workflow.source import SourceFile, read_source
+
+#: Text of a workflow file and its templates → the workflow, or what is wrong.
+Compile = Callable[[SourceFile, Mapping[str, str]], tuple[Workflow | None, list[Problem]]]
+
+
+class UnreadableVersion(Exception):
+    """A run's version of its workflow no longer compiles, because something that it names is gone."""
+
+
+@dataclass(slots=True)
+class WorkflowLibrary:
+    """What is loaded. `compile` is handed in, bound to the catalogue and the configured names."""
+
+    folder: Path
+    templates: Path
+    compile: Compile
+    current: dict[str, Workflow] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    _versions: dict[str, Workflow] = field(default_factory=dict)
+
+    def load(self) -> list[Workflow]:
+        """Read every file again; give the workflows that are new or changed."""
+        templates = read_templates(self.templates)
+        found: dict[str, Workflow] = {}
+        problems: list[Problem] = []
+        for path in workflow_files(self.folder):
+            file, reading = read_source(_shown(path, self.folder), path.read_bytes())
+            workflow, checking = (None, []) if _errors(reading) else self.compile(file, templates)
+            problems += reading + checking
+            kept = workflow if workflow is not None and not _errors(checking) else self.current.get(path.stem)
+            if kept is not None:
+                found[path.stem] = kept
+        changed = [
+            w for name, w in found.items() if name not in self.current or self.current[name].version != w.version
+        ]
+        self.current, self.problems = found, sort(problems)
+        for workflow in changed:
+            self._versions[workflow.version] = workflow
+        return changed
+
+    def version(self, hash: str, stored: Callable[[str], tuple[str, str, Mapping[str, str]]]) -> Workflow:
+        """Give a version by its hash; `stored` gives id, text and templates of one that is not loaded.
+
+        Raises:
+            UnreadableVersion: it names something that is not there any more.
+        """
+        known = self._versions.get(hash)
+        if known is None:
+            name, text, templates = stored(hash)
+            file, problems = read_source(f"{name}.yaml", text.encode())
+            workflow, more = self.compile(file, templates)
+            if workflow is None or _errors(problems + more):
+                first = next(iter(_errors(problems + more)), None)
+                raise UnreadableVersion(f"version {hash[:8]} of '{name}': {first.message if first else 'unreadable'}")
+            known = self._versions[hash] = workflow
+        return known
+
+
+def workflow_files(folder: Path) -> list[Path]:
+    """Give the workflow files of a folder by name; `*.test.yaml` beside them are tests."""
+    if not folder.is_dir():
+        return []
+    paths = (path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
+    return sorted(path for path in paths if not path.stem.endswith(".test") and not path.name.startswith("."))
+
+
+def read_templates(folder: Path) -> dict[str, str]:
+    """Give the templates of a folder: text by name without its ending; sub-folders are part of the name."""
+    if not folder.is_dir():
+        return {}
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path.read_text("utf-8") for path in paths}
+
+
+def _shown(path: Path, folder: Path) -> str:
+    return f"{folder.name}/{path.name}"
+
+
+def _errors(problems: list[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem.severity == "error"]
