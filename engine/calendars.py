@@ -570,7 +570,8 @@ class Hindrance:
     start: datetime
     who: str
     kind: Literal["busy", "closed"]
-    until: datetime | None = None
+    until: datetime | None = None  #: when what stands against it ends
+    free_from: datetime | None = None  #: when their next free time begins that is long enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -615,12 +616,8 @@ class _Agenda:
             return None
         if _covering(self.open, start, end):
             first = bisect_right(self.busy, start, key=itemgetter(1))
-            return Hindrance(start, self.who, "busy", self.busy[first][1])
-        return Hindrance(start, self.who, "closed", _next_start(self.open, start))
-
-    def next_free(self, start: datetime) -> datetime | None:
-        """Give where the next free stretch after `start` begins."""
-        return _next_start(self.free, start)
+            return Hindrance(start, self.who, "busy", self.busy[first][1], _next_start(self.free, start))
+        return Hindrance(start, self.who, "closed", _next_start(self.open, start), _next_start(self.free, start))
 
 
 def _next_start(stretches: Sequence[Stretch], after: datetime) -> datetime | None:
@@ -663,13 +660,12 @@ def first_slot(
     passed_over: list[Hindrance] = []
     candidate = round_up(window[0])
     while candidate + length <= window[1]:
-        hindered = [(agenda, found) for agenda in agendas if (found := agenda.hindrance(candidate))]
-        if not hindered:
+        hindrances = [found for agenda in agendas if (found := agenda.hindrance(candidate))]
+        if not hindrances:
             return Search((candidate, candidate + length), tuple(passed_over))
-        passed_over += [found for _, found in hindered]
-        following = [agenda.next_free(candidate) for agenda, _ in hindered]
-        later = [instant for instant in following if instant is not None]
-        if len(later) < len(following):
+        passed_over += hindrances
+        later = [found.free_from for found in hindrances if found.free_from is not None]
+        if len(later) < len(hindrances):
             break
         candidate = round_up(max(later))
     return Search(None, tuple(passed_over), impossible)

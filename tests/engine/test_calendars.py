@@ -458,7 +458,7 @@ def test_the_search_says_who_stood_against_the_earlier_starts():
     grace = Diary("grace", [(at(10), at(17))], [(at(10, 30), at(11, 20))])
     found = first_slot([ada, grace], at(9, 50), at(17), timedelta(minutes=45), "UTC")
     assert found.slot == (at(11, 30), at(12, 15))
-    assert found.passed_over == (Hindrance(at(10), "grace", "busy", at(11, 20)),)
+    assert found.passed_over == (Hindrance(at(10), "grace", "busy", at(11, 20), at(11, 20)),)
 
 
 def test_the_search_goes_on_where_the_last_of_those_hindered_is_free():
@@ -469,6 +469,12 @@ def test_the_search_goes_on_where_the_last_of_those_hindered_is_free():
     assert found.slot == (at(12), at(13))
 
 
+def test_the_search_passes_over_free_stretches_that_are_too_short():
+    ada = Diary("ada", [(at(9), at(17))], [(at(9), at(10)), (at(10, 30), at(12))])
+    found = first_slot([ada], at(9), at(17), HOUR, "UTC")
+    assert found.passed_over == (Hindrance(at(9), "ada", "busy", at(10), at(12)),)
+
+
 def test_a_slot_may_fill_a_free_stretch_and_the_window_exactly():
     ada = Diary("ada", [(at(9), at(17))], [(at(10), at(17))])
     assert first_slot([ada], at(9), at(10), HOUR, "UTC").slot == (at(9), at(10))
@@ -476,7 +482,7 @@ def test_a_slot_may_fill_a_free_stretch_and_the_window_exactly():
 
 def test_the_search_says_when_somebody_is_not_at_work_yet():
     found = first_slot([Diary("ada", [(at(9), at(17))])], at(6), at(17), HOUR, "UTC")
-    assert found.passed_over == (Hindrance(at(6), "ada", "closed", at(9)),)
+    assert found.passed_over == (Hindrance(at(6), "ada", "closed", at(9), at(9)),)
     assert found.slot == (at(9), at(10))
 
 
