@@ -27,7 +27,18 @@ from engine.problems import Problem, Span, declare, sort
 from engine.workflow import source
 from engine.workflow.source import Entry, Node, Scalar, SourceFile, read_source
 
-__all__ = ["Config", "ConnectionConfig", "Limits", "Server", "find_project", "library", "load_config", "plugins_folder"]
+__all__ = [
+    "MISSING_CREDENTIAL",
+    "MISSING_FILE",
+    "Config",
+    "ConnectionConfig",
+    "Limits",
+    "Server",
+    "find_project",
+    "library",
+    "load_config",
+    "plugins_folder",
+]
 
 FILE_NAME = "hotwash.yaml"
 DEFAULT_DATABASE = "sqlite:///.hotwash/hotwash.db"
@@ -89,6 +100,7 @@ class Config:
     vars: Mapping[str, Any]
     retention: Mapping[str, Duration]
     limits: Limits
+    files: tuple[Path, ...]  #: hotwash.yaml, the people file, and whatever else it was read from
 
     @property
     def default_calendar(self) -> Calendar:
@@ -172,6 +184,7 @@ class _Project:
         self.root: Node = file.root
         self.lines = self.reader.entries(file.root, FILE_NAME, KEYS)
         self.of_people: list[Problem] = []
+        self.read_from = [folder / FILE_NAME]
 
     @property
     def problems(self) -> list[Problem]:
@@ -204,6 +217,7 @@ class _Project:
             vars=variables,
             retention=self._retention(),
             limits=self._limits(),
+            files=tuple(self.read_from),
         )
 
     def _named(self, key: str, what: str) -> Iterable[tuple[str, Entry]]:
@@ -320,6 +334,7 @@ class _Project:
             return self._checked(node, calendars.country_holidays, text)
         try:
             data = (self.folder / text).read_bytes()
+            self.read_from.append(self.folder / text)
         except OSError as error:
             reason = (error.strerror or "no such file").lower()
             self.reader.add(MISSING_FILE, f"'{text}' cannot be read: {reason}", node)
@@ -337,6 +352,7 @@ class _Project:
         if entry is not None and not (self.folder / name).is_file():
             self.reader.add(MISSING_FILE, f"there is no file '{name}'", entry.value, "write the people file")
             return Roster()
+        self.read_from.append(self.folder / name)
         file, self.of_people = _read_file(self.folder, name)
         if file is None or file.root is None:
             return Roster()

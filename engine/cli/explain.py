@@ -1,0 +1,162 @@
+"""`hotwash explain`: what a problem code, an action, a trigger or a provider means."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.cli import exits, listing, output
+from engine.cli.project import ProjectOption
+from engine.problems import CODES, Code, did_you_mean
+
+if TYPE_CHECKING:
+    from engine.config import Config
+    from engine.domain import Field
+    from engine.plugins import Action, Catalogue, Provider, Source, Trigger
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+#: The modules that declare problem codes; a test looks for others.
+DECLARING = (
+    "engine.config",
+    "engine.wiring",
+    "engine.workflow.check",
+)
+
+
+@app.command()
+def explain(
+    what: Annotated[str, typer.Argument(metavar="CODE|ACTION|TRIGGER|PROVIDER", help="What to explain.")],
+    project: ProjectOption = None,
+) -> None:
+    """Say what a problem code means, or what an action, a trigger or a provider does and takes."""
+    code = known_codes().get(what)
+    if code is not None:
+        _print_code(code)
+        return
+    catalogue, config = listing.open_or_bare(project)
+    if not explain_name(what, catalogue, config):
+        known = [*CODES, *catalogue.actions, *catalogue.triggers, *catalogue.providers, *catalogue.sources]
+        hint = did_you_mean(what, known) if len(what) > 2 else None
+        near = (
+            hint
+            if hint and hint.startswith("did you mean")
+            else "'hotwash list actions' and the like say what there is"
+        )
+        raise exits.CommandError(f"no code, action, trigger or provider is called '{what}'", hint=near)
+
+
+def known_codes() -> dict[str, Code]:
+    """Give every problem code, having loaded the modules that declare them."""
+    for name in DECLARING:
+        importlib.import_module(name)
+    return CODES
+
+
+def explain_name(name: str, catalogue: Catalogue, config: Config | None) -> bool:
+    """Print what an action, trigger, provider or source is; False where nothing has that name."""
+    found = False
+    if name in catalogue.actions:
+        _print_action(catalogue.actions[name], catalogue, config)
+        found = True
+    if name in catalogue.triggers:
+        _print_trigger(catalogue.triggers[name])
+        found = True
+    if name in catalogue.providers or name in catalogue.sources:
+        _print_provider(name, catalogue.providers.get(name), catalogue.sources.get(name))
+        found = True
+    return found
+
+
+def _print_code(code: Code) -> None:
+    output.say(f"{code.name}\n\n{code.meaning}\n\n{code.remedy}")
+
+
+def _print_action(action: Action, catalogue: Catalogue, config: Config | None) -> None:
+    _print_heading(action.name, "action", action.plugin, action.doc)
+    _print_inputs("inputs (with:)", action.params)
+    _print_fields(
+        f"outputs (steps.ID.…, beside failed and error){', given by the answer' * action.pending}", action.outputs
+    )
+    connection = listing.connection_of(action, config)
+    output.say(f"\ndone by    {connection or 'the engine itself'}")
+    output.say(f"repeating  {listing.effect_class_of(action, catalogue, config)}")
+    lasting = "lasts: a later round of the same run keeps it" if action.lasts else "passes: a later round does it again"
+    output.say(f"its effect {lasting}")
+
+
+def _print_trigger(trigger: Trigger) -> None:
+    _print_heading(trigger.name, "trigger", trigger.plugin, trigger.doc)
+    if not trigger.available:
+        output.say("\nnot available yet")
+    _print_inputs("inputs (under on:)", trigger.params)
+    output.say(f"\nabout      {trigger.subject or 'nothing in particular'}")
+    if trigger.left_by:
+        output.say(f"'for'      waits in this state, left by {', '.join(trigger.left_by)}")
+    _print_fields("event.data", trigger.data)
+
+
+def _print_provider(name: str, provider: Provider | None, source: Source | None) -> None:
+    first = provider or source
+    assert first is not None
+    _print_heading(name, "provider", first.plugin, first.doc)
+    if provider is not None:
+        output.say(f"\nserves     {', '.join(provider.serves) or 'nothing by itself'}")
+        _print_inputs("options (under connections:)", provider.options)
+    if source is not None:
+        output.say(f"\nwebhooks   {listing.first_line(source.doc)}")
+        _print_inputs("options for webhooks", source.options)
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _print_heading(name: str, kind: str, plugin: str, doc: str) -> None:
+    output.say(f"{name}  ({kind}{'' if plugin == 'built in' else f', of {plugin}'})\n\n{doc}")
+
+
+def _print_inputs(title: str, model: Any) -> None:
+    """Print the fields of a pydantic model: name, type, whether it is needed, description."""
+    if not model.model_fields:
+        return
+    output.say(f"\n{title}")
+    properties = model.model_json_schema(mode="validation").get("properties", {})
+    rows = []
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        need = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
+        rows.append((f"  {key}", _type_name(properties.get(key, {})), need, field.description))
+    output.table(("  NAME", "TYPE", "DEFAULT", "WHAT"), rows)
+
+
+def _default(value: Any) -> str:
+    if value is None or value in ([], {}, ()):
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _type_name(schema: dict[str, Any]) -> str:
+    """Say in a word or two what a JSON schema takes."""
+    if "x-kind" in schema:
+        return str(schema["x-kind"])
+    if "enum" in schema or "const" in schema:
+        return " | ".join(str(value) for value in schema.get("enum", [schema.get("const")]))
+    if "anyOf" in schema:
+        kinds = [_type_name(one) for one in schema["anyOf"] if one.get("type") != "null"]
+        return " | ".join(dict.fromkeys(kinds))
+    if schema.get("type") == "array":
+        inner = _type_name(schema.get("items", {}))
+        return f"list of {inner}" if inner else "list"
+    words = {"string": "text", "integer": "whole number", "object": "mapping", "boolean": "true | false"}
+    return words.get(str(schema.get("type", "")), str(schema.get("type", "")))
+
+
+def _print_fields(title: str, fields: Any) -> None:
+    rows: list[tuple[str, str, str]] = [
+        (f"  {name}", field.kind, field.doc) for name, field in dict[str, "Field"](fields).items()
+    ]
+    if rows:
+        output.say(f"\n{title}")
+        output.table(("  NAME", "KIND", "WHAT"), rows)

@@ -1,0 +1,194 @@
+"""`hotwash init`: write a project to start from."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import secrets
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli import exits, output
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+#: The ready-made workflows that a new project begins with.
+STARTER = ("postmortem", "action-items", "stale-action-items", "weekly-digest")
+
+_PROJECT = """\
+# What this project is made of. 'hotwash check' says what is wrong with it.
+# Values here may name environment variables, ${NAME}, and files, ${file:PATH}.
+
+timezone: UTC  # an IANA name such as Europe/Prague; the machine's own zone is never read
+owner: OWNER  # who is told when a workflow names nobody: a person or a team of people.yaml
+
+connections:
+  # PagerDuty posts its webhooks to /hooks/pager. Put the secret that it shows for the subscription into the file,
+  # or sign events of your own with the one that is there: 'hotwash events sign'.
+  pager:
+    provider: pagerduty
+    webhook_secret: ${file:.hotwash/secrets/pager}
+    severity: {P1: sev1, P2: sev2, P3: sev3}  # severity by the name of PagerDuty's priority
+
+# Which connection does which job. These need no account; other providers are configured under 'connections:'.
+use:
+  document: markdown  # files in documents/
+  ticket: local  # in the engine's own database
+  calendar: ics  # people's calendars are read from calendars/, invitations are written to reviews/
+  chat: console  # printed, and kept in an inbox
+
+calendars:
+  office:
+    hours: {mon-fri: "09:00-17:00"}
+    # holidays: [CZ, company-days.ics]
+
+people: people.yaml
+
+# vars:  # constants that every workflow may read as vars.NAME
+#   sla: {sev1: 14d, sev2: 30d}
+"""
+
+_PEOPLE = """\
+# Who there is. People are joined with those that PagerDuty and others name by e-mail, else by 'ids'.
+
+people:
+  OWNER:
+    name: OWNER
+    # email: OWNER@example.org
+    # timezone: Europe/Prague
+    # manager: somebody-else
+    # ids: {pagerduty: PXXXXXX}
+    calendar: OWNER.ics  # in calendars/; what stands in it is not booked over
+
+teams:
+  sre:
+    lead: OWNER
+    members: [OWNER]
+    channel: "#sre"
+    rotation: default
+
+services: {}
+#   checkout: {team: sre}  # by the name that PagerDuty has for it
+
+rotations:
+  default:  # who is on call where a service or team names no rotation
+    members: [OWNER]
+    every: 7d
+    from: "2026-01-05T09:00"
+"""
+
+_CALENDAR = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//hotwash//init//EN\r\nEND:VCALENDAR\r\n"
+
+_YAMLLINT = """\
+extends: default
+rules:
+  truthy: {check-keys: false}  # 'on:' is a key of workflows
+  document-start: disable
+  line-length: disable
+ignore: [.hotwash/]
+"""
+
+_IGNORED = ".hotwash/"
+#: Files that other tools may have written already; they are kept as they are.
+_KEPT = frozenset({".yamllint"})
+_SETTLE_TIME = re.compile(r"^(?P<indent>[ ]+)for: (?P<rest>\d+[smh]\b.*)$", re.MULTILINE)
+_WORDS_OF_YAML = ("null", "true", "false")
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where; by default here.")] = Path("."),
+) -> None:
+    """Write a project that runs at once: configuration, people, four workflows and their templates."""
+    files = dict(starter(_owner()))
+    taken = [name for name in files if (folder / name).exists() and name not in _KEPT]
+    if taken:
+        hint = "nothing was written; choose another folder, or move them away"
+        raise exits.CommandError(f"these are there already: {', '.join(taken)}", hint=hint, code=exits.PROBLEMS)
+    try:
+        written = [name for name, content in files.items() if _write(folder / name, content)]
+        _ignore(folder / ".gitignore")
+    except OSError as error:
+        reason = (error.strerror or "unknown").lower()
+        raise exits.CommandError(f"'{error.filename}' cannot be written: {reason}", code=exits.PROBLEMS) from None
+    _say_what_next(folder, written)
+
+
+def starter(owner: str) -> Iterator[tuple[str, str]]:
+    """Give the files of a new project: path in its folder, and content. Secrets are new each time."""
+    from engine.config import library
+
+    ready_made = library()
+    yield "hotwash.yaml", _PROJECT.replace("OWNER", owner)
+    yield "people.yaml", _PEOPLE.replace("OWNER", owner)
+    for name in STARTER:
+        text = (ready_made / f"{name}.yaml").read_text("utf-8")
+        yield f"workflows/{name}.yaml", _without_settle_time(text) if name == "postmortem" else text
+    for path in sorted((ready_made / "templates").rglob("*")):
+        if path.is_file():
+            yield f"templates/{path.relative_to(ready_made / 'templates').as_posix()}", path.read_text("utf-8")
+    yield f"calendars/{owner}.ics", _CALENDAR
+    yield ".yamllint", _YAMLLINT
+    yield ".hotwash/secrets/pager", secrets.token_hex(32) + "\n"
+    yield ".hotwash/token", secrets.token_hex(32) + "\n"
+
+
+def _without_settle_time(text: str) -> str:
+    """Comment the trigger's `for:` out, so that a first try is answered at once."""
+    head, steps, rest = text.partition("\nsteps:")
+    return _SETTLE_TIME.sub(r"\g<indent># for: \g<rest>", head, count=1) + steps + rest
+
+
+def _owner() -> str:
+    """Give a roster key for whoever is at the keyboard."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = ""
+    key = re.sub(r"[^a-z0-9_.-]+", "-", user.lower()).strip("-.")
+    if not key or key in _WORDS_OF_YAML:
+        return "owner"
+    return key if key[0].isalpha() else f"user-{key}"
+
+
+def _write(path: Path, content: str) -> bool:
+    """Write a new file; False where one that is kept is there. What lies in `.hotwash` only its owner can read."""
+    private = ".hotwash" in path.parts
+    for parent in reversed(path.parents):
+        if not parent.exists():
+            parent.mkdir(mode=0o700 if ".hotwash" in parent.parts else 0o777)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+    except FileExistsError:
+        if path.name in _KEPT:
+            return False
+        raise
+    with open(descriptor, "w", encoding="utf-8", newline="") as file:
+        file.write(content)
+    return True
+
+
+def _ignore(path: Path) -> None:
+    """Keep what is private and what changes all the time out of git."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    if _IGNORED not in lines and _IGNORED.rstrip("/") not in lines:
+        path.write_text("\n".join([*lines, _IGNORED]) + "\n", "utf-8")
+
+
+def _say_what_next(folder: Path, written: list[str]) -> None:
+    here = folder.resolve() == Path.cwd()
+    place = "this folder" if here else f"'{folder}'"
+    output.say(f"A project in {place}:")
+    for name in written:
+        output.say(f"  {name}")
+    output.say("\nTry:")
+    if not here:
+        output.say(f"  cd {shlex.quote(str(folder))}")
+    output.say("  hotwash check")
+    output.say("  hotwash run")
+    output.say('  hotwash incident declare "Checkout is slow" --severity sev2  # beside it, in another terminal')
