@@ -415,12 +415,14 @@ def _invitation(review: Review, description: str, timezone: str, effect: Effect)
 
     assert review.start is not None
     assert review.end is not None
-    zone = ZoneInfo(timezone)
+    times = [instant.astimezone(ZoneInfo(timezone)) for instant in (review.start, review.end)]
+    if timezone == "UTC" or any(local.fold for local in times):  # a file has no word for the second of two equal hours
+        times = [local.astimezone(UTC) for local in times]
     event = Event()
     event.add("uid", f"{effect.token}{_OUR_UIDS}")
     event.add("dtstamp", effect.at.astimezone(UTC).replace(microsecond=0))
-    event.add("dtstart", review.start.astimezone(UTC if timezone == "UTC" else zone))
-    event.add("dtend", review.end.astimezone(UTC if timezone == "UTC" else zone))
+    event.add("dtstart", times[0])
+    event.add("dtend", times[1])
     event.add("summary", review.title)
     event.add("description", description)
     event.add("sequence", 0)

@@ -132,6 +132,11 @@ async def test_a_floating_time_is_a_time_of_the_persons_zone(ics, connection):
     assert await busy(ics) == [(at(9, day=3), at(10, day=3))]
 
 
+async def test_a_floating_time_counts_where_it_is_another_day_in_utc(ics, connection):
+    keep(connection, "ada.ics", event("DTSTART:20260301T200000", "DTEND:20260301T210000"))
+    assert await busy(ics, dataclasses.replace(ADA, timezone="America/New_York")) == [(at(1), at(2))]
+
+
 async def test_a_floating_time_of_somebody_without_a_zone_is_of_the_projects(ics, connection):
     keep(connection, "grace.ics", event("DTSTART:20260303T100000", "DTEND:20260303T110000"))
     connection.zone = "Asia/Tokyo"
@@ -238,6 +243,12 @@ async def test_an_invitation_is_in_local_time_and_brings_its_zone(ics, connectio
     assert [zone["TZID"] for zone in calendar.timezones] == ["Europe/Prague"]
 
 
+async def test_the_second_of_two_equal_hours_is_written_in_utc(ics, connection):
+    review = await book(ics, start=datetime(2026, 10, 25, 1, 30, tzinfo=UTC))
+    assert invitation(connection).events[0]["DTSTART"].to_ical() == b"20261025T013000Z"
+    assert (await ics.find(an_effect())).start == review.start
+
+
 async def test_an_invitation_in_utc_needs_no_zone(ics, connection):
     await book(ics, start=at(9), timezone="UTC")
     assert invitation(connection).events[0]["DTSTART"].to_ical() == b"20260302T090000Z"
@@ -311,7 +322,9 @@ async def test_what_was_booked_is_found_as_its_file_says_now(ics, connection):
     await book(ics, attendees=[PRAGUE, Person("pager:P1", "Guest", email="guest@example.com")])
     path = next((connection.folder / "reviews").iterdir())
     path.write_bytes(path.read_bytes().replace(b"T100000", b"T120000").replace(b"T110000", b"T130000"))
-    found = await ics.find(an_effect())
+    effect = an_effect()
+    found = await ics.find(effect)
+    assert [(name, fact.type) for name, fact in effect.emitted] == [("reviews", "review.scheduled")]
     assert (found.start, found.end) == (at(11), at(12))
     assert found.attendees == (PRAGUE, Person("pager:P1", "Guest", email="guest@example.com"))
     assert await ics.find(an_effect("tok2")) is None
@@ -338,7 +351,9 @@ async def test_a_review_that_took_the_time_meanwhile_is_not_booked_over(ics, con
     with pytest.raises(RetryLater, match="another review was booked for this time"):
         await book(ics, "tok2", start=at(9, 30), attendees=[GRACE])
     await book(ics, "tok3", start=at(10), attendees=[GRACE])
-    assert len(list((connection.folder / "reviews").iterdir())) == 2
+    await book(ics, "tok4", start=at(8), attendees=[GRACE])
+    await book(ics, "tok5", start=at(9), attendees=[Person("pager:P1", "Guest")])
+    assert len(list((connection.folder / "reviews").iterdir())) == 4
 
 
 async def test_what_a_killed_attempt_left_does_not_stand_in_the_way(ics, connection):
