@@ -117,10 +117,11 @@ class Source:
 
     def span(self, node: ast.expr) -> tuple[int, int]:
         """Give where a node begins, and its length."""
-        begin, end = self._place(node.col_offset), self._place(node.end_col_offset or node.col_offset)
+        begin, end = self.place(node.col_offset), self.place(node.end_col_offset or node.col_offset)
         return begin, end - begin
 
-    def _place(self, column: int) -> int:
+    def place(self, column: int) -> int:
+        """Give the place of a column of the tree."""
         if self.ascii:
             return self.start + column
         return self.start + len(self.text[self.start :].encode()[:column].decode(errors="ignore"))
