@@ -21,7 +21,7 @@ class Clock(Protocol):
         """Give seconds on a scale that never goes back, for time-outs and rates."""
 
     async def wait_until(self, due: datetime | None, wake: asyncio.Event) -> None:
-        """Return when `due` has come by this clock or `wake` is set, whichever is first; None waits for `wake` alone."""
+        """Return when `due` has come by this clock or `wake` is set, whichever is first; None is never due."""
 
 
 class SystemClock:

@@ -106,7 +106,7 @@ _SUBJECT_COLUMNS = (
 _PUT_SUBJECT = insert(subjects_table, *_SUBJECT_COLUMNS, replace=True)
 
 
-def record(cursor: sqlite3.Cursor, connection: str, fact: Fact, now: datetime, cause: Cause = Cause()) -> Recorded:  # noqa: B008  frozen
+def record(cursor: sqlite3.Cursor, connection: str, fact: Fact, now: datetime, cause: Cause = Cause()) -> Recorded:
     """Write what `fact` means: its events, marked new for matching, and the subject's new state."""
     delivery = digest(connection, fact.id) if fact.id is not None else None
     if delivery and cursor.execute("SELECT 1 FROM events WHERE delivery = ?", (delivery,)).fetchone():
@@ -196,7 +196,7 @@ class _Writer:
             _stamp(after, str(after.get("status")), fact)
         kinds = transitions(fact.subject_type, fact.type, before, after)
         changed = after != before
-        if not kinds and (fact.note or fact.type in _TOLD):
+        if not kinds and (fact.note or _told(fact.type)):
             kinds = [fact.type]
         if not kinds:
             reason = "it changes nothing that a trigger names" if changed else "the state was this already"
@@ -212,7 +212,7 @@ class _Writer:
         known = self.cursor.execute(
             "SELECT 1 FROM events WHERE subject = ? AND type = ? LIMIT 1", (fact.subject, fact.type)
         ).fetchone()
-        old = known and fact.type not in _TOLD
+        old = known and not _told(fact.type)
         return self.event(fact.type, before, before, reason="it is older than the state known" if old else None)
 
     def _owned(self, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,6 +263,11 @@ class _Writer:
 _TOLD = frozenset({"ticket.commented", "ticket.stale"})
 
 
+def _told(kind: str) -> bool:
+    """Whether an event is told even where it changes nothing: those two, and types of one's own (`event.emit`)."""
+    return kind in _TOLD or kind.partition(".")[0] not in SUBJECTS
+
+
 def transitions(subject_type: str, told: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Give the event types that lead from one state to another, the transition first."""
     kinds: list[str] = []
@@ -276,7 +281,7 @@ def transitions(subject_type: str, told: str, before: Mapping[str, Any], after: 
         kinds.append("alert.firing")
     elif subject_type == "document" and _published_again(before, after):
         kinds.append("document.published")
-    if told in _TOLD:
+    if _told(told) and told not in kinds:
         kinds.append(told)
     noticed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} - _QUIET
     if noticed:

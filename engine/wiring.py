@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import linecache
+import os
 import sqlite3
 import sys
 import traceback
@@ -22,7 +23,7 @@ from engine.application import Application
 from engine.calendars import Calendar
 from engine.capabilities import People
 from engine.clock import Clock, SystemClock
-from engine.config import Config, plugins_folder
+from engine.config import Config, load_config, plugins_folder
 from engine.domain import Person, Roster
 from engine.intake import Intake
 from engine.log import Tell, Tellers
@@ -150,8 +151,6 @@ def _told(error: Exception) -> str:
 
 def names_of(config: Config, catalogue: Catalogue) -> Names:
     """Give what the project declares, as far as workflows may name it; `check` holds them against it."""
-    from engine.workflow.check import emitted_types
-
     roster = config.roster
     addresses = [person.email for person in roster.people.values() if person.email]
     providers = {name: catalogue.providers.get(one.provider) for name, one in config.connections.items()}
@@ -209,6 +208,26 @@ def build(
         raise
 
 
+def open_application(
+    folder: Path,
+    *,
+    clock: Clock | None = None,
+    tell: Tell | None = None,
+    providers: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Application:
+    """Read a project and build its application, as `build` does.
+
+    Raises:
+        ProblemError: something is wrong with the configuration; all of it.
+    """
+    known = catalogue(folder)
+    config, problems = load_config(folder, known, os.environ if environ is None else environ)
+    if config is None or any(problem.severity == "error" for problem in problems):
+        raise ProblemError(*problems)
+    return build(config, known, clock=clock, tell=tell, providers=providers)
+
+
 def database_path(config: Config) -> Path:
     """Give the file of an SQLite database.
 
@@ -220,7 +239,7 @@ def database_path(config: Config) -> Path:
         raise ProblemError(
             Problem(
                 NO_DATABASE,
-                f"'database' must begin with sqlite:///, not '{scheme.partition(':')[0]}': others are not available yet",
+                f"'database' must begin with sqlite:///, not '{scheme}': others are not available yet",
             )
         )
     return Path(path)
