@@ -132,9 +132,13 @@ def _print_inputs(title: str, model: Any) -> None:
 
 
 def _default(value: Any) -> str:
-    if value is None or value in ([], {}, ()):
+    """Show a default that says something; groups of inputs with defaults of their own do not."""
+    if value is None or value in ([], {}, ()) or hasattr(value, "model_fields_set"):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_WORDS = {"string": "text", "integer": "whole number", "object": "mapping", "boolean": "true or false"}
 
 
 def _type_name(schema: dict[str, Any]) -> str:
@@ -145,12 +149,15 @@ def _type_name(schema: dict[str, Any]) -> str:
         return " | ".join(str(value) for value in schema.get("enum", [schema.get("const")]))
     if "anyOf" in schema:
         kinds = [_type_name(one) for one in schema["anyOf"] if one.get("type") != "null"]
-        return " | ".join(dict.fromkeys(kinds))
+        return " or ".join(dict.fromkeys(kinds))
     if schema.get("type") == "array":
         inner = _type_name(schema.get("items", {}))
         return f"list of {inner}" if inner else "list"
-    words = {"string": "text", "integer": "whole number", "object": "mapping", "boolean": "true | false"}
-    return words.get(str(schema.get("type", "")), str(schema.get("type", "")))
+    if "$ref" in schema:
+        return "mapping"
+    types = schema.get("type", [])
+    kinds = [_WORDS.get(one, one) for one in ([types] if isinstance(types, str) else types) if one != "null"]
+    return " or ".join(kinds)
 
 
 def _print_fields(title: str, fields: Any) -> None:
