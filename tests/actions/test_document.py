@@ -153,7 +153,7 @@ async def test_other_words_make_another_item(ctx):
 
 
 @pytest.mark.parametrize(
-    "cell", ["ada", "@ada", "Ada", "ada@example.com", "[Ada](mailto:ada@example.com)", "Ada Example", "**@ada**"]
+    "cell", ["ada", "@ada", "Ada", "ada@example.com", "[A. E.](mailto:ada@example.com)", "Ada Example", "**@ada**"]
 )
 async def test_an_owner_is_found_by_key_address_or_name(ctx, cell):
     (item,) = await items_of(ctx, f"{HEAD}| a | {cell} | | |\n")
