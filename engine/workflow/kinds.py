@@ -1,7 +1,7 @@
 """Find out, before anything runs, what an expression gives and what is wrong with it.
 
 Kinds are those of `engine.domain` (`text`, `number`, `boolean`, `instant`, `duration`, `any`, a record's name,
-`list[KIND]`, `map[KIND]`); `null` is the kind of a literal null. What cannot be known is `any`, and lets everything pass.
+`list[KIND]`, `map[KIND]`); `null` is the kind of a literal null. What cannot be known is `any`: everything passes.
 """
 
 from __future__ import annotations
