@@ -251,7 +251,7 @@ def _owner(cell: str, people: People) -> Person | None:
 class LinkTickets(Params):
     """Write tickets into the action item table that they came from.
 
-    `tickets` takes the results of a loop over `document.action_items` that files them, or a list of mappings with
+    `tickets` takes the results of a loop that files the items of `document.action_items`, or a list of mappings with
     `item` (the action item or its id), `ticket` (the ticket or its key) and `url`. Failed and empty entries, rows that
     are gone, and rows that have a ticket are passed over.
 
@@ -300,18 +300,17 @@ def _link_of(entry: Any) -> tuple[str, str | None]:
         raise ActionError("each of 'tickets' must have an 'item': an action item or its id")
     if _get(entry, "failed"):
         return key, None
-    ticket = _get(entry, "ticket") or _ticket_of(_get(entry, "outputs"))
+    ticket = _get(entry, "ticket") or _get(entry, "outputs") or _ticket_of_group(entry)
     if isinstance(ticket, str):
         return key, _link(ticket, _get(entry, "url"))
     name = _get(ticket, "key")
     return key, _link(name, _get(ticket, "url") or _get(entry, "url")) if isinstance(name, str) and name else None
 
 
-def _ticket_of(outputs: Any) -> Any:
-    """Give the ticket among a loop's outputs: they are its fields, or, of a group, those of one of its steps."""
-    if _get(outputs, "key") is not None or not isinstance(outputs, Mapping):
-        return outputs
-    return next((inner for inner in outputs.values() if _get(inner, "key") is not None), None)
+def _ticket_of_group(entry: Any) -> Any:
+    """Give the ticket that a step of a loop's group filed: an entry holds the outputs of its steps by their ids."""
+    steps = entry.values() if isinstance(entry, Mapping) else ()
+    return next((outputs for outputs in steps if isinstance(outputs, Mapping) and _get(outputs, "key")), None)
 
 
 def _get(value: Any, name: str) -> Any:

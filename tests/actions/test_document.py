@@ -226,7 +226,8 @@ async def test_the_results_of_a_loop_are_linked(ctx, tmp_path):
 
 async def test_the_results_of_a_group_are_linked(ctx, tmp_path):
     def entries(items):
-        return results(items[:1], told={"url": "https://chat.example"}, file={"key": "HW-7", "url": None})
+        told, filed = {"url": "https://chat.example"}, {"key": "HW-7", "url": None, "failed": False}
+        return [{"told": told, "filed": filed, "item": items[0], "key": items[0].id, "failed": False, "error": None}]
 
     assert await linked(ctx, tmp_path, entries) == ROWS.replace("ada | | |", "ada | | HW-7 |")
 
