@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -71,7 +72,8 @@ def explain_name(name: str, catalogue: Catalogue, config: Config | None) -> bool
 
 
 def _print_code(code: Code) -> None:
-    output.say(f"{code.name}\n\n{code.meaning}\n\n{code.remedy}")
+    paragraphs = (textwrap.fill(text, 100, break_long_words=False) for text in (code.name, code.meaning, code.remedy))
+    output.say("\n\n".join(paragraphs))
 
 
 def _print_action(action: Action, catalogue: Catalogue, config: Config | None) -> None:

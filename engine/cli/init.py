@@ -79,7 +79,7 @@ rotations:
   default:  # who is on call where a service or team names no rotation
     members: [OWNER]
     every: 7d
-    from: "2026-01-05T09:00"
+    from: "2024-01-01T09:00"
 """
 
 _CALENDAR = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//hotwash//init//EN\r\nEND:VCALENDAR\r\n"
@@ -96,7 +96,7 @@ ignore: [.hotwash/]
 _IGNORED = ".hotwash/"
 #: Files that other tools may have written already; they are kept as they are.
 _KEPT = frozenset({".yamllint"})
-_SETTLE_TIME = re.compile(r"^(?P<indent>[ ]+)for: (?P<rest>\d+[smh]\b.*)$", re.MULTILINE)
+_SETTLE_TIME = re.compile(r"^(?P<indent>[ ]+)  for: (?P<rest>\d+[smh]\b.*)$", re.MULTILINE)
 _WORDS_OF_YAML = ("null", "true", "false")
 
 
@@ -141,7 +141,7 @@ def starter(owner: str) -> Iterator[tuple[str, str]]:
 def _without_settle_time(text: str) -> str:
     """Comment the trigger's `for:` out, so that a first try is answered at once."""
     head, steps, rest = text.partition("\nsteps:")
-    return _SETTLE_TIME.sub(r"\g<indent># for: \g<rest>", head, count=1) + steps + rest
+    return _SETTLE_TIME.sub(r"\g<indent>#   for: \g<rest>", head, count=1) + steps + rest
 
 
 def _owner() -> str:

@@ -27,7 +27,10 @@ def listing() -> None:
 
 @app.command()
 def actions(project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Actions, and whether what they do may be repeated by the connections that `use:` names."""
+    """What a step may use.
+
+    Beside each action stand the connection that performs it under the present `use:`, and whether it may be repeated.
+    """
     catalogue, config = open_or_bare(project)
     found = catalogue.actions
     rows = [
@@ -46,7 +49,7 @@ def actions(project: ProjectOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def triggers(project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Triggers, and the type of subject that each is about."""
+    """What a workflow may be started by."""
     found = open_or_bare(project)[0].triggers
     rows = [
         {
@@ -63,7 +66,7 @@ def triggers(project: ProjectOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def providers(project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Providers, the jobs they do, and whether webhooks of theirs can come in."""
+    """What a connection may be to, and the jobs it does."""
     catalogue, config = open_or_bare(project)
     known: dict[str, Provider | Source] = {**catalogue.sources, **catalogue.providers}
     connections = config.connections.values() if config else ()
@@ -83,7 +86,7 @@ def providers(project: ProjectOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def workflows(project: ProjectOption = None, json: JsonOption = False) -> int:
-    """Workflows of the project, and those that have problems."""
+    """What the project has, with what has errors."""
     opened = open_project(project)
     if opened.config is None:
         raise ProblemError(*opened.problems)

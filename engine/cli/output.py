@@ -124,8 +124,8 @@ def _coloured(text: str, problem: Problem) -> Text:
     colour = "red" if problem.severity == "error" else "yellow"
     first, *rest = text.split("\n")
     place = f"{problem.span}: " if problem.span else ""
-    shown = Text(place if first.startswith(place) else "", style="bold")
-    shown.append(first[len(shown.plain) :], style=colour)
+    start = len(place) if first.startswith(place) else 0
+    shown = Text.assemble((first[:start], "bold"), (first[start:], colour))
     for line in rest:
         style = "cyan" if line.lstrip().startswith("= ") else colour if set(line) <= set(" |^\t") else ""
         shown.append("\n")
