@@ -146,6 +146,16 @@ def plain(node: Node) -> Any:
     return done[id(node)]
 
 
+def scalars(node: Node) -> abc.Iterator[Scalar]:
+    """Give every scalar in a node, keys left out, in no set order."""
+    todo = [node]
+    while todo:
+        current = todo.pop()
+        if isinstance(current, Scalar):
+            yield current
+        todo.extend(children(current))
+
+
 def children(node: Node) -> tuple[Node, ...]:
     """Give the values directly inside a node."""
     match node:
@@ -168,6 +178,7 @@ class SourceFile:
     text: str
     root: Node | None = None
     masked: tuple[Span, ...] = ()
+    sound: bool = True  #: False where the reader has reported an error
 
     @functools.cached_property
     def lines(self) -> list[str]:
@@ -213,12 +224,12 @@ def read_source(path: str, data: bytes) -> tuple[SourceFile, list[Problem]]:
     start = Span(path, 1, 1, 1, 1)
     if len(data) > MAX_BYTES:
         message = f"the file has {len(data):,} bytes, more than the {MAX_BYTES:,} that are read"
-        return SourceFile(path, ""), [Problem(TOO_LARGE, message, start)]
+        return SourceFile(path, "", sound=False), [Problem(TOO_LARGE, message, start)]
     text, problem = _decode(path, data)
     if problem is None and (found := yaml_syntax.CONTROL.search(text)):
         problem = _control_character(path, text, found)
     if problem is not None:
-        file = SourceFile(path, text, None, _masked_by_lines(path, text))
+        file = SourceFile(path, text, None, _masked_by_lines(path, text), sound=False)
         assert problem.span is not None
         return file, [replace(problem, excerpt=file.excerpt(problem.span))]
     return _Builder(path, text).read()
@@ -320,7 +331,8 @@ class _Builder:
         except _Stop:
             self.root = None
         masked = self.masked if self.root else _masked_by_lines(self.path, self.text)
-        file = SourceFile(self.path, self.text, self.root, (*masked, *self._masked_comments()))
+        sound = not any(found.severity == "error" for found in self.findings)
+        file = SourceFile(self.path, self.text, self.root, (*masked, *self._masked_comments()), sound)
         return file, [self._problem(file, finding) for finding in self.findings]
 
     def _problem(self, file: SourceFile, found: Finding) -> Problem:
@@ -403,7 +415,7 @@ class _Builder:
             if len(self.stack) + built.height > MAX_DEPTH:
                 self._stop(TOO_DEEP, f"values are nested more than {MAX_DEPTH} deep", start, end)
             if self._is_masked():
-                self.masked.extend(_scalar_spans(built.node))
+                self.masked.extend(scalar.span for scalar in scalars(built.node))
             self._finish(built, None, end)
             return
         nothing = Scalar(None, "", "plain", self.places.span(start, end), None, False)
@@ -542,15 +554,6 @@ class _Builder:
 
 def _start_of(event: Any) -> int:
     return int(event.start_mark.index)
-
-
-def _scalar_spans(node: Node) -> abc.Iterator[Span]:
-    todo = [node]
-    while todo:
-        current = todo.pop()
-        if isinstance(current, Scalar):
-            yield current.span
-        todo.extend(children(current))
 
 
 def _is_nothing(node: Node) -> bool:

@@ -1,0 +1,305 @@
+"""Check a workflow file and make the workflow of it.
+
+Everything that is wrong is reported at once, one message for each cause. The parts: `check_on` reads the triggers,
+`check_steps` the steps, `check_with` and `check_inputs` what an action or a trigger is given, `check_expressions` the
+expressions, and this module what the file itself holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any, Literal, cast
+
+from engine.domain import FIELDS, SUBJECTS, Field, Kind
+from engine.plugins import Catalogue
+from engine.problems import Problem, sort
+from engine.workflow import check_steps, source
+from engine.workflow.check_base import MISSING_KEY, UNKNOWN_CALENDAR, WRONG_TYPE, Names, Report, describe
+from engine.workflow.check_expressions import EFFECT, KEYS, PLAIN, WATCHED, Expressions, Known
+from engine.workflow.check_on import Triggers, read_triggers
+from engine.workflow.check_steps import Steps, Surroundings
+from engine.workflow.model import Step, Tree, Workflow
+from engine.workflow.source import Mapping as MappingNode
+from engine.workflow.source import Node, Scalar, SourceFile
+
+__all__ = ["Names", "check_workflow", "emitted_types"]
+
+KEYS_OF_FILE = (
+    "name", "description", "owner", "mode", "on", "inputs", "outputs", "if", "once_per", "stop_when", "during",
+    "concurrency", "timeout", "vars", "steps", "on_failure", "moved_from",
+)  # fmt: skip
+FOREIGN = {
+    "trigger": "on",
+    "triggers": "on",
+    "when": "if",
+    "condition": "if",
+    "conditions": "if",
+    "env": "vars",
+    "variables": "vars",
+    "rescue": "on_failure",
+    "key": "once_per",
+    "actions": "steps",
+    "sequence": "steps",
+    "tasks": "steps",
+    "block": "steps",
+    "jobs": "(steps run in order: write 'steps')",
+    "needs": "(steps run in order: leave it out)",
+    "timeout-minutes": "timeout",
+    "alias": "name",
+    "title": "name",
+    "enabled": "mode",
+}
+#: Words that stand where `steps` should.
+_JOBS = ("jobs",)
+INPUT_TYPES = ("text", "number", "boolean", "duration", "instant", "choice", "person", "team", "connection", *SUBJECTS)
+
+RUN_FIELDS: Mapping[str, Field] = {
+    "id": Field("text", "Its id."),
+    "key": Field("text", "What it was started for."),
+    "round": Field("number", "Which pass through the steps this is, from 1."),
+    "started_at": Field("instant", "When it began."),
+    "event": Field("first event", "The event that started it."),
+}
+WORKFLOW_FIELDS: Mapping[str, Field] = {
+    "id": Field("text", "The file's name without its ending."),
+    "name": Field("text", "Its name."),
+    "owner": Field("text", "Who is told when a run fails."),
+}
+
+
+def check_workflow(file: SourceFile, catalogue: Catalogue, names: Names) -> tuple[Workflow | None, list[Problem]]:
+    """Hold a file against what can be named in it; give the workflow, None where there is an error, and all problems.
+
+    Problems of the reader are not repeated; a file that it could not read gives none.
+    """
+    if file.root is None:
+        return None, []
+    report = Report(file, catalogue, names)
+    workflow = _File(report).read(file.root)
+    return (None if report.failed else workflow), sort(report.problems)
+
+
+def emitted_types(file: SourceFile) -> set[str]:
+    """Give the event types that a file's steps emit, as far as they are written out: what `Names.events` gathers."""
+    found: set[str] = set()
+    todo: list[Node] = [file.root] if file.root is not None else []
+    while todo:
+        node = todo.pop()
+        if isinstance(node, MappingNode):
+            uses, inputs = node.get("uses"), node.get("with")
+            if isinstance(uses, Scalar) and uses.text == "event.emit" and isinstance(inputs, MappingNode):
+                type_ = inputs.get("type")
+                if isinstance(type_, Scalar) and isinstance(type_.value, str) and "${{" not in type_.value:
+                    found.add(type_.value)
+        todo.extend(source.children(node))
+    return found
+
+
+class _File:
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.expressions = Expressions(report)
+
+    def read(self, node: Node) -> Workflow | None:
+        if not isinstance(node, MappingNode):
+            self.report.add(WRONG_TYPE, f"a workflow must be a mapping, not {describe(node)}", node)
+            return None
+        root = node
+        meant = self._check_keys(root)
+        triggers = read_triggers(self.report, root, meant)
+        steps = Steps(self.report, self.expressions, triggers.subject, KEYS_OF_FILE)
+        before = self._names(root, triggers, steps)
+        known, variables = self._vars(root.get("vars"), before)
+        head = self._head(root, triggers, before, known, steps)
+        body, after = steps.read(root.get("steps"), "steps", Surroundings(known))
+        if root.get("steps") is None and root.sound and "steps" not in meant:
+            self.report.add(MISSING_KEY, "a workflow needs 'steps'", root.entries[0].key if root.entries else root)
+        failing = after.with_record("run", {**RUN_FIELDS, "error": Field("error", "Why it failed.")})
+        on_failure, _ = steps.read(root.get("on_failure"), "on_failure", Surroundings(failing, failing=True))
+        self._not_yet(root, after)
+        return self._workflow(root, triggers, head, variables, body, on_failure)
+
+    def _check_keys(self, root: MappingNode) -> set[str]:
+        step_keys = [key for key in check_steps.ALL_KEYS if key not in KEYS_OF_FILE]
+        elsewhere = {key: f"'{key}' belongs to a step: suspect the indentation" for key in step_keys}
+        elsewhere |= dict.fromkeys(self.report.catalogue.triggers, "a trigger goes under 'on': suspect the indentation")
+        meant = self.report.keys(root, KEYS_OF_FILE, "a workflow", foreign=FOREIGN, elsewhere=elsewhere)
+        return meant | ({"steps"} if any(root.get(word) is not None for word in _JOBS) else set())
+
+    # --- names ---
+
+    def _names(self, root: MappingNode, triggers: Triggers, steps: Steps) -> Known:
+        """Give what expressions may read before there are variables and steps."""
+        known = Known().with_record("run", dict(RUN_FIELDS)).with_record("workflow", dict(WORKFLOW_FIELDS))
+        fields = dict(FIELDS["event"])
+        if triggers.subject is not None:
+            fields[triggers.subject] = Field(triggers.subject, "What it is about, as it was just after it.")
+        elif not triggers.complete:  # what the run is about is not known: nothing is said about it
+            fields |= {subject: Field(subject, "") for subject in SUBJECTS}
+        known = known.with_event(fields, triggers.event_data, first=True)
+        known = known.with_record(
+            "vars", {name: Field(kind_of_value(v), "") for name, v in self.report.names.vars.items()}
+        )
+        inputs = self._inputs(root.get("inputs"))
+        known = known.with_record("inputs", {name: Field(kind, "") for name, kind in inputs.items()})
+        subjects = {triggers.subject} if triggers.subject else {name for name in inputs if name in SUBJECTS}
+        for subject in subjects:
+            known = known.with_name(subject, subject)
+        if not triggers.complete and not subjects and not triggers.known:
+            for subject in SUBJECTS:  # what the run is about is not known: nothing is said about it
+                known = known.with_name(subject, subject)
+        known = steps.announce(root.get("steps"), known)
+        return steps.announce(root.get("on_failure"), known)
+
+    def _inputs(self, node: Node | None) -> dict[str, Kind]:
+        found: dict[str, Kind] = {}
+        mapping = self.report.mapping(node, "inputs")
+        for entry in mapping.entries if mapping is not None else ():
+            name = self.report.name(entry.key, "an input")
+            kind = self._input_kind(entry.value, entry.key)
+            if name is not None:
+                found[name] = kind
+        return found
+
+    def _input_kind(self, node: Node, key: Scalar) -> Kind:
+        mapping = self.report.mapping(node, key.text)
+        if mapping is None:
+            return "any"
+        allowed = ("type", "of", "required", "default", "options", "description")
+        self.report.keys(mapping, allowed, "an input", foreign={"choices": "options", "enum": "options"})
+        self.report.boolean(mapping.get("required"), "required")
+        self.report.sequence(mapping.get("options"), "options")
+        if mapping.get("type") is None:
+            self.report.add(MISSING_KEY, f"the input '{key.text}' needs its 'type'", key)
+            return "any"
+        type_ = self.report.choice(mapping.get("type"), "type", (*INPUT_TYPES, "list"))
+        if type_ == "list":
+            of = self.report.choice(mapping.get("of"), "of", INPUT_TYPES)
+            return f"list[{_kind_of_input(of)}]"
+        return _kind_of_input(type_)
+
+    def _vars(self, node: Node | None, before: Known) -> tuple[Known, list[tuple[str, Tree]]]:
+        mapping = self.report.mapping(node, "vars")
+        if mapping is None:
+            return before, []
+        known = before
+        for entry in mapping.entries:
+            known = known.hiding_var(entry.key.text, "it is set below: variables are read in order")
+        found: list[tuple[str, Tree]] = []
+        for entry in mapping.entries:
+            name = self.report.name(entry.key, "a variable")
+            tree = self.expressions.tree(entry.value, entry.key.text, known, EFFECT)
+            known = known.with_var(entry.key.text, self.expressions.kind_of(tree, known))
+            found += [(name, tree)] if name is not None else []
+        return known, found
+
+    # --- the file's own keys ---
+
+    def _head(self, root: MappingNode, triggers: Triggers, before: Known, known: Known, steps: Steps) -> dict[str, Any]:
+        """Read all that decides whether and how long a run goes on."""
+        own_vars = root.get("vars")
+        early = before
+        for entry in own_vars.entries if isinstance(own_vars, MappingNode) else ():
+            early = early.hiding_var(entry.key.text, "it is set when the run starts, and this is looked at before")
+        early = early.explaining("run", "this is looked at before there is a run")
+        steady = known.showing_all(*steps.top_level(root.get("steps")))
+        once_per = root.get("once_per")
+        return {
+            "condition": self.expressions.condition(root.get("if"), "if", early),
+            "stop_when": self.expressions.condition(root.get("stop_when"), "stop_when", steady, WATCHED),
+            "once_per": self.expressions.keys(once_per, "once_per", early, KEYS) if once_per is not None else None,
+            "timeout": self.expressions.length(root.get("timeout"), "timeout", known),
+            "owner": self.report.person_or_team(root.get("owner"), "owner"),
+        }
+
+    def _not_yet(self, root: MappingNode, known: Known) -> None:
+        """Hold the keys of later releases against their form, and say that they do nothing yet."""
+        during = root.get("during")
+        text = self.report.text(during, "during")
+        if text is not None and isinstance(during, Scalar):
+            message = f"no calendar is called '{text}'"
+            self.report.known(UNKNOWN_CALENDAR, text, during, self.report.names.calendars, message, "calendars")
+        self._concurrency(root.get("concurrency"), known)
+        outputs = self.report.mapping(root.get("outputs"), "outputs")
+        for entry in outputs.entries if outputs is not None else ():
+            self.report.name(entry.key, "an output")
+            self.expressions.tree(entry.value, entry.key.text, known, PLAIN)
+        self.report.text(root.get("moved_from"), "moved_from")
+        for key in ("during", "concurrency", "inputs", "outputs", "moved_from"):
+            if (scalar := root.key(key)) is not None:
+                self.report.not_yet(f"'{key}'", scalar)
+
+    def _concurrency(self, node: Node | None, known: Known) -> None:
+        mapping = self.report.mapping(node, "concurrency")
+        if mapping is None:
+            return
+        self.report.keys(mapping, ("key", "limit", "on_conflict"), "'concurrency'", foreign={"group": "key"})
+        self.expressions.bare(mapping.get("key"), "key", known, KEYS)
+        self.report.whole(mapping.get("limit"), "limit", 1, 1_000)
+        self.report.choice(mapping.get("on_conflict"), "on_conflict", ("queue", "skip", "replace"))
+
+    def _mode(self, root: MappingNode) -> Literal["live", "dry_run", "off"]:
+        mode = self.report.choice(root.get("mode"), "mode", ("live", "dry_run", "off"))
+        if mode == "dry_run":
+            self.report.not_yet("'mode: dry_run'", root.get("mode") or root)
+        return cast(Literal["live", "dry_run", "off"], mode or "live")
+
+    def _workflow(
+        self,
+        root: MappingNode,
+        triggers: Triggers,
+        head: dict[str, Any],
+        variables: list[tuple[str, Tree]],
+        steps: tuple[Step, ...],
+        on_failure: tuple[Step, ...],
+    ) -> Workflow:
+        file = self.report.file
+        stem = PurePath(file.path).stem
+        workflow = Workflow(
+            id=stem,
+            version=_version(file.text, self.report.templates),
+            source=file.text,
+            templates=dict(self.report.templates),
+            span=root.span,
+            name=self.report.text(root.get("name"), "name") or stem,
+            description=self.report.text(root.get("description"), "description", empty=True) or "",
+            mode=self._mode(root),
+            subject=triggers.subject,
+            triggers=triggers.uses,
+            vars=tuple(variables),
+            steps=steps,
+            on_failure=on_failure,
+        )
+        return replace(workflow, **head)
+
+
+def _version(text: str, templates: Mapping[str, str]) -> str:
+    """Give the hash of a file's text and of the templates it names."""
+    found = hashlib.sha256(text.encode())
+    for name, template in sorted(templates.items()):
+        found.update(b"\0" + name.encode() + b"\0" + template.encode())
+    return found.hexdigest()
+
+
+def _kind_of_input(type_: str | None) -> Kind:
+    return {"choice": "text", "connection": "text", None: "any"}.get(type_, type_ or "any")
+
+
+def kind_of_value(value: Any) -> Kind:
+    """Give the kind of a constant of the configuration."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, Mapping):
+        kinds = {kind_of_value(one) for one in value.values()}
+        return f"map[{kinds.pop() if len(kinds) == 1 else 'any'}]"
+    if isinstance(value, list | tuple):
+        kinds = {kind_of_value(one) for one in value}
+        return f"list[{kinds.pop() if len(kinds) == 1 else 'any'}]"
+    return "any"

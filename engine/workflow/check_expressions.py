@@ -1,0 +1,393 @@
+"""Expressions of a file: compiled, held against what can be read where they stand, and their places mapped to it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+
+from engine.calendars import Duration
+from engine.domain import FIELDS, SUBJECTS, Field, Kind, element_of
+from engine.problems import Span, declare, did_you_mean
+from engine.workflow import kinds, source, yaml_syntax
+from engine.workflow.check_base import BAD_VALUE, WRONG_TYPE, Report, describe
+from engine.workflow.expressions import Expression, ExpressionError, Text, compile_expression, compile_text
+from engine.workflow.kinds import UNKNOWN_REFERENCE, WRONG_KIND, TypeEnv, label
+from engine.workflow.model import Length, Tree
+from engine.workflow.source import Mapping as MappingNode
+from engine.workflow.source import Node, Scalar
+from engine.workflow.syntax import children
+
+LOOKUP_BLIND = declare(
+    "lookup-may-be-late",
+    "`stop_when` and `until` are looked at when the run's own subject changes, not when other subjects do.",
+    "Write `until` as a mapping of the event to wait for, or accept that it is noticed later.",
+)
+
+
+# --- what can be read ------------------------------------------------------------------------------------------------
+
+Fields = Mapping[str, Field]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an expression may read at one place of a file. Every change gives a new one."""
+
+    plain: Mapping[str, Kind] = field(default_factory=dict)  #: subjects, `item`, `iteration`
+    records: Mapping[str, Fields] = field(default_factory=dict)  #: `event`, `run`, `workflow`, `vars`, `inputs`
+    steps: Mapping[str, Fields] = field(default_factory=dict)
+    hidden: Mapping[str, str] = field(default_factory=dict)  #: steps that are there but not here, and why
+    hidden_vars: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)  #: why a name is not there
+
+    def with_name(self, name: str, kind: Kind) -> Known:
+        return replace(self, plain={**self.plain, name: kind})
+
+    def with_record(self, name: str, fields: Fields) -> Known:
+        return replace(self, records={**self.records, name: fields})
+
+    def with_event(self, fields: Fields, data: Fields | None, *, first: bool = False) -> Known:
+        """Say what `event` is; with `first`, also `run.event`. `data` are the fields of `event.data`, where known."""
+        known = self
+        for name in ("event", "first event") if first else ("event",):
+            given = {**fields, "data": Field(f"{name} data", "")} if data else fields
+            known = known.with_record(name, given).with_record(f"{name} data", data or {})
+        return known
+
+    def explaining(self, name: str, why: str) -> Known:
+        """Take a name away, with the reason."""
+        return replace(
+            self,
+            plain={key: kind for key, kind in self.plain.items() if key != name},
+            records={key: fields for key, fields in self.records.items() if key != name},
+            reasons={**self.reasons, name: why},
+        )
+
+    def with_step(self, step: str, outputs: Fields) -> Known:
+        hidden = {name: why for name, why in self.hidden.items() if name != step}
+        return replace(self, steps={**self.steps, step: outputs}, hidden=hidden)
+
+    def hiding(self, step: str, why: str) -> Known:
+        steps = {name: outputs for name, outputs in self.steps.items() if name != step}
+        return replace(self, steps=steps, hidden={**self.hidden, step: why})
+
+    def showing_all(self, steps: Iterable[str], outputs: Mapping[str, Fields]) -> Known:
+        known = self
+        for step in steps:
+            if step in outputs and step not in known.steps:
+                known = known.with_step(step, outputs[step])
+        return known
+
+    def with_var(self, name: str, kind: Kind) -> Known:
+        hidden = {key: why for key, why in self.hidden_vars.items() if key != name}
+        known = replace(self, hidden_vars=hidden)
+        return known.with_record("vars", {**self.records.get("vars", {}), name: Field(kind, "")})
+
+    def hiding_var(self, name: str, why: str) -> Known:
+        rest = {key: one for key, one in self.records.get("vars", {}).items() if key != name}
+        return replace(self, hidden_vars={**self.hidden_vars, name: why}).with_record("vars", rest)
+
+    def all_names(self) -> set[str]:
+        return {"steps", *self.plain, *(name for name in self.records if " " not in name)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which look-ups are allowed at a place."""
+
+    store: Literal["yes", "warn", "no"] = "yes"
+    vendor: bool = False
+
+
+PLAIN = Rules()
+EFFECT = Rules(vendor=True)
+WATCHED = Rules(store="warn")
+KEYS = Rules(store="no")
+
+_NOT_IN_TEXT = ("list[", "map[")
+
+
+class Expressions:
+    """Compiles and checks the expressions of one file."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        names = report.names
+        events = {trigger.event for trigger in report.catalogue.triggers.values()}
+        self.events = frozenset(events | set(names.events))
+
+    # --- values that are expressions ---
+
+    def condition(self, node: Node | None, name: str, known: Known, rules: Rules = PLAIN) -> Expression | None:
+        """Read a bare expression that must be true or false."""
+        found = self._compiled(node, name)
+        if found is not None and isinstance(node, Scalar):
+            self._check(found, node, 0, known, rules, condition=True)
+        return found
+
+    def bare(
+        self, node: Node | None, name: str, known: Known, rules: Rules, kind: Literal["list"] | None = None
+    ) -> Expression | None:
+        """Read a bare expression; with `kind`, one that gives a list."""
+        found = self._compiled(node, name)
+        if found is None or not isinstance(node, Scalar):
+            return None
+        given = self._check(found, node, 0, known, rules)
+        if kind == "list" and given not in ("any", "null") and not given.startswith("list["):
+            self.report.add(WRONG_KIND, f"'{name}' takes a list, and this is {label(given)}", _span(found, node))
+        return found
+
+    def keys(self, node: Node, name: str, known: Known, rules: Rules = KEYS) -> tuple[Expression, ...]:
+        """Read an expression or a list of them, whose values identify something."""
+        items = node.items if isinstance(node, source.Sequence) else (node,)
+        if not items:
+            self.report.add(BAD_VALUE, f"'{name}' is empty", node)
+        found = [self.bare(item, name, known, rules) for item in items]
+        return tuple(one for one in found if one is not None)
+
+    def text(
+        self, node: Node | None, name: str, known: Known, rules: Rules = PLAIN, *, whole_may_be_anything: bool = False
+    ) -> Text | None:
+        """Read a text with `${{ … }}` in it."""
+        written = self.report.text(node, name, empty=whole_may_be_anything)
+        if written is None or not isinstance(node, Scalar):
+            return None
+        try:
+            found = compile_text(written)
+        except ExpressionError as error:
+            self._report(error, node, 0)
+            return None
+        for offset, expression in found.expressions:
+            kind = self._check(expression, node, offset, known, rules)
+            if kind.startswith(_NOT_IN_TEXT) and not (found.whole is not None and whole_may_be_anything):
+                hint = "use '| join'" if kind.startswith("list[") else "name one of its fields"
+                at = _span(expression, node, offset)
+                self.report.add(WRONG_KIND, f"{label(kind)} cannot stand in a text", at, hint)
+        return found
+
+    def tree(self, node: Node | None, name: str, known: Known, rules: Rules) -> Tree:
+        """Read a value in which expressions may stand at any depth."""
+        match node:
+            case MappingNode():
+                return {e.key.text: self.tree(e.value, e.key.text, known, rules) for e in node.entries}
+            case source.Sequence():
+                return [self.tree(item, name, known, rules) for item in node.items]
+            case Scalar() if isinstance(node.value, str) and "${{" in node.value:
+                text = self.text(node, name, known, rules, whole_may_be_anything=True)
+                return constant_of(text) if text is not None and text.constant else text
+            case Scalar():
+                return node.value
+        return None
+
+    def length(self, node: Node | None, name: str, known: Known) -> Length | None:
+        """Read a duration, or an expression that gives one."""
+        if not (isinstance(node, Scalar) and isinstance(node.value, str) and "${{" in node.value):
+            return self.report.duration(node, name)
+        text = self.text(node, name, known, whole_may_be_anything=True)
+        if text is None:
+            return None
+        if text.whole is not None and self.kind_of(text, known) not in ("duration", "text", "any"):
+            given = label(self.kind_of(text, known))
+            self.report.add(WRONG_KIND, f"'{name}' takes a duration, and this is {given}", node)
+        return text
+
+    def instant(self, node: Node | None, name: str, known: Known) -> Expression | None:
+        """Read an instant, or an expression that gives one."""
+        written = self.report.text(node, name)
+        if written is None or not isinstance(node, Scalar):
+            return None
+        if "${{" not in written:
+            try:
+                zoned = datetime.fromisoformat(written).tzinfo is not None
+            except ValueError:
+                zoned = False
+            if not zoned:
+                message = (
+                    f"'{name}' must be an instant with its zone such as 2026-03-02T09:00:00+01:00, not '{written}'"
+                )
+                self.report.add(BAD_VALUE, message, node, "or an expression: '${{ … }}'")
+                return None
+            return compile_expression(f'instant("{written}")')
+        text = self.text(node, name, known, whole_may_be_anything=True)
+        if text is None or text.whole is None:
+            if text is not None:
+                self.report.add(BAD_VALUE, f"'{name}' must be one expression", node)
+            return None
+        given = self.kind_of(text, known)
+        if given not in ("instant", "text", "any"):
+            self.report.add(WRONG_KIND, f"'{name}' takes an instant, and this is {label(given)}", node)
+        return text.whole
+
+    # --- kinds ---
+
+    def kind_of(self, tree: Tree, known: Known) -> Kind:
+        """Give the kind of a value as read."""
+        match tree:
+            case Text():
+                return self._kind(tree.whole, known) if tree.whole is not None else "text"
+            case bool():
+                return "boolean"
+            case int() | float():
+                return "number"
+            case str():
+                return "text"
+            case Duration():
+                return "duration"
+            case list():
+                return f"list[{_together(self.kind_of(one, known) for one in tree)}]"
+            case dict():
+                return f"map[{_together(self.kind_of(one, known) for one in tree.values())}]"
+        return "any"
+
+    def item_kind(self, node: Node | None, known: Known) -> Kind:
+        """Give the kind of the items of a `for_each`, without a word about what is wrong with it."""
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            return "any"
+        try:
+            return element_of(self._kind(compile_expression(node.value), known))
+        except ExpressionError:
+            return "any"
+
+    def has_field(self, record: str | None, name: str) -> bool:
+        return name in FIELDS.get(record or "", {})
+
+    def _kind(self, expression: Expression, known: Known) -> Kind:
+        kind, _ = kinds.check_expression(expression, self._env(known))
+        return "any" if kind == "null" else kind
+
+    # --- compiling and checking ---
+
+    def _compiled(self, node: Node | None, name: str) -> Expression | None:
+        if node is None:
+            return None
+        if not isinstance(node, Scalar) or node.value is None:
+            self.report.add(WRONG_TYPE, f"'{name}' must be an expression, not {describe(node)}", node)
+            return None
+        if not node.sound:
+            return None
+        try:
+            return compile_expression(node.text)
+        except ExpressionError as error:
+            self._report(error, node, 0)
+            return None
+
+    def _check(
+        self, expression: Expression, node: Scalar, offset: int, known: Known, rules: Rules, *, condition: bool = False
+    ) -> Kind:
+        kind, errors = kinds.check_expression(
+            expression,
+            self._env(known),
+            allow_lookups=rules.store != "no",
+            allow_vendor=rules.vendor,
+            condition=condition,
+        )
+        for error in errors:
+            self._report(self._said_better(error, expression), node, offset)
+        self._check_on_call(expression, node, offset)
+        if expression.lookups and rules.store == "warn":
+            message = "this is looked at when the run's own subject changes, not when what it looks up does"
+            hint = "in 'until', name the event to wait for; or accept that it is noticed later"
+            self.report.warn(LOOKUP_BLIND, message, _span(expression, node, offset), hint)
+        return "any" if kind == "null" else kind
+
+    def _said_better(self, error: ExpressionError, expression: Expression) -> ExpressionError:
+        """Add what only the file knows: `incident.resolved` is an event, and no field."""
+        if error.code != kinds.UNKNOWN_FIELD:
+            return error
+        end = error.offset + error.length
+        path = next((path for path in expression.reads if expression.text[:end].endswith(path)), "")
+        if path in self.events:
+            hint = f"'{path}' is an event: write it under 'on' or 'until', or read a field such as its time"
+            return ExpressionError(error.message, error.offset, error.length, code=error.code, hint=hint)
+        return error
+
+    def _check_on_call(self, expression: Expression, node: Scalar, offset: int) -> None:
+        names = self.report.names
+        known = {*names.services, *names.teams, *names.rotations}
+        if not expression.vendor or not known:
+            return
+        todo = [expression.tree]
+        while todo:
+            part = todo.pop()
+            todo.extend(children(part))
+            if not (isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "on_call"):
+                continue
+            given = part.args[0] if part.args else None
+            if isinstance(given, ast.Constant) and isinstance(given.value, str) and given.value not in known:
+                begin, length = expression.source.span(given)
+                message = f"no service, team or rotation is called '{given.value}'"
+                at = node.span_at(offset + begin, length)
+                self.report.add(UNKNOWN_REFERENCE, message, at, did_you_mean(given.value, known))
+
+    def _report(self, error: ExpressionError, node: Scalar, offset: int) -> None:
+        cut = self._cut(node)
+        if cut is not None:
+            self.report.add(*cut)
+        elif node.sound:
+            self.report.add(error.code, error.message, node.span_at(offset + error.offset, error.length), error.hint)
+
+    def _cut(self, node: Scalar) -> tuple[str, str, Span, str | None] | None:
+        """Give the reader's warning about a value that ends at ' #', where that is why the expression is wrong."""
+        if node.style != "plain":
+            return None
+        line = self.report.file.line(node.span.end_line)
+        found = yaml_syntax.find_cut(line, node.raw, node.span.end_column - 1, in_flow=False)
+        if found is None:
+            return None
+        row = node.span.end_line
+        return found.code, found.message, Span(node.span.file, row, found.start + 1, row, found.end + 1), found.hint
+
+    def _env(self, known: Known) -> TypeEnv:
+        names = self.report.names
+        fields: dict[str, Mapping[str, Field]] = dict(known.records)
+        steps: dict[str, Field] = {}
+        for step, outputs in known.steps.items():
+            kind = "any" if "*" in outputs else f"step:{step}"
+            steps[step] = Field(kind, "")
+            fields[kind] = outputs
+        fields.pop("any", None)
+        explanations = {f"steps.{step}": why for step, why in known.hidden.items()}
+        explanations |= {f"vars.{name}": why for name, why in known.hidden_vars.items()}
+        explanations |= {name: why for name, why in _ABSENT.items() if name not in known.plain}
+        return TypeEnv(
+            {**known.plain, **{name: name for name in known.records if " " not in name}, "steps": "steps"},
+            {**fields, "steps": steps},
+            {**explanations, **known.reasons},
+            frozenset(names.people),
+            frozenset(names.teams),
+            frozenset(names.services),
+            frozenset(names.calendars),
+            self.events,
+        )
+
+
+_ABSENT: Mapping[str, str] = {
+    "item": "it is there under 'for_each' only",
+    "iteration": "it is there under 'repeat' only",
+    **{subject: f"the run is not about {label(subject)}" for subject in SUBJECTS},
+}
+
+
+def _span(expression: Expression, node: Scalar, offset: int = 0) -> Span:
+    begin, length = expression.source.span(expression.tree)
+    return node.span_at(offset + begin, length)
+
+
+def span_of(text: Text, node: Scalar) -> Span:
+    """Give the place of a text's expression where that is all of it, else of the text."""
+    if text.whole is None:
+        return node.span
+    return _span(text.whole, node, text.expressions[0][0])
+
+
+def _together(found: Iterable[Kind]) -> Kind:
+    different = set(found)
+    return different.pop() if len(different) == 1 else "any"
+
+
+def constant_of(text: Text) -> str:
+    """Give a text without expressions as it is meant: `$${{` is a literal `${{`."""
+    return "".join(part for part in text.parts if isinstance(part, str))
