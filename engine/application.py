@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +21,12 @@ from engine.problems import Problem
 from engine.runs.dispatch.embedded import EmbeddedDispatcher
 from engine.runs.executor import Executor, Hub
 from engine.store.journal import Journal, Lock
+from engine.workflow.expressions import Text
 from engine.workflow.library import WorkflowLibrary
+from engine.workflow.model import Workflow, walk
+
+
+_ORIGIN = re.compile(r"https?://[^/?#\s]+")
 
 
 @dataclass(slots=True)
@@ -57,9 +63,17 @@ class Application:
         """Read the workflow files again; give what is wrong with them. Good earlier versions stay."""
         for workflow in self.library.load():
             self.tell("workflow.loaded", f"workflow {workflow.id} loaded", workflow=workflow.id)
+        self._allow_literal_hosts()
         await self.intake.loaded(self.library.current)
         await self.polls.loaded(self.library.current)
         return self.library.problems
+
+    def _allow_literal_hosts(self) -> None:
+        """Let HTTP providers reach the hosts that workflow files write out (PROMISES 2)."""
+        hosts = {host for workflow in self.library.current.values() for host in literal_hosts(workflow)}
+        for provider in self.providers.values():
+            if hasattr(provider, "literal"):
+                provider.literal |= hosts
 
     async def stop(self, patience: float = 20.0) -> None:
         """Begin nothing new; let effects in flight end, or leave them as written-down intents; release the file."""
@@ -68,8 +82,8 @@ class Application:
             await self.intake.stop()
             await self.dispatcher.stop(patience)
         for provider in self.providers.values():
-            if hasattr(provider, "close"):
-                await provider.close()
+            if hasattr(provider, "aclose"):
+                await provider.aclose()
         self.reader.close()
         self.journal.close()
         self.lock.release()
@@ -104,3 +118,16 @@ class Application:
             calm = calm + 1 if self.idle else 0
             tick()
             await asyncio.sleep(0 if self.idle else 0.0005)
+
+
+def literal_hosts(workflow: Workflow) -> Iterator[str]:
+    """Give the `scheme://host[:port]` of each `url` whose text is literal up to the host."""
+    for step in walk((*workflow.steps, *workflow.on_failure)):
+        url = step.inputs.get("url")
+        if step.action is None or step.action.capability != "http":
+            continue
+        lead = url if isinstance(url, str) else url.parts[0] if isinstance(url, Text) and url.parts else ""
+        whole = isinstance(url, str) or (isinstance(url, Text) and url.constant)
+        found = _ORIGIN.match(lead) if isinstance(lead, str) else None
+        if found is not None and (whole or found.end() < len(lead)):
+            yield found[0]

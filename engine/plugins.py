@@ -635,7 +635,7 @@ class Provider:
 def provider(name: str, options: type[Options], *, serves: Sequence[str]) -> Callable[[type[Any]], Provider]:
     """Declare a provider by its class, built with `(options, connection)`.
 
-    A provider may have `async check() -> str | None` (for `doctor`: what is wrong), `async close()`, and `read(raw)`,
+    A provider may have `async check() -> str | None` (for `doctor`: what is wrong), `async aclose()`, and `read(raw)`,
     what its vendor's JSON means, which the vendor's source uses.
     """
     return lambda cls: Provider(name, options, cls, tuple(serves), cls)

@@ -298,9 +298,12 @@ def _incident_transition(before: Any, after: str) -> str:
 
 
 def _published_again(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    return bool(after.get("published")) and (
-        not before.get("published") or before.get("content") != after.get("content")
-    )
+    """Whether a document is published now with another content than it was last published with."""
+    if not after.get("published"):
+        return False
+    if after.get("content") is None:
+        return not before.get("published")
+    return bool(after["content"] != before.get("content") or "content" not in before)
 
 
 def _status_of(event: str) -> str:

@@ -36,7 +36,7 @@ from engine.store import schema
 from engine.store.journal import Journal, Lock
 from engine.store.lookups import Directory, subject_of
 from engine.workflow.check import Names, check_workflow, emitted_types
-from engine.workflow.library import WorkflowLibrary, read_templates, workflow_files
+from engine.workflow.library import Compile, WorkflowLibrary, read_templates, workflow_files
 from engine.workflow.model import Step, Workflow
 from engine.workflow.source import SourceFile, read_source
 
@@ -166,7 +166,7 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
         templates=read_templates(config.templates),
         vars=config.vars,
         workflows=[Path(file.path).stem for file in files],
-        events=emitted_types(files),
+        events=[kind for file in files for kind in emitted_types(file)],
         timezone=config.timezone,
     )
 
@@ -260,7 +260,7 @@ class _Assembly:
         self._connect(journal, rows, given)
         people = self.people
         directory = Directory(people, config.calendars, config.default_calendar, config.timezone, config.vars)
-        library = WorkflowLibrary(config.workflows, config.templates, self._compile)
+        library = WorkflowLibrary(config.workflows, config.templates, self._compiler)
         hub = Hub(
             journal=journal,
             reader=reader,
@@ -312,7 +312,7 @@ class _Assembly:
     def _connect(self, journal: Journal, rows: sqlite3.Connection, given: Mapping[str, Any]) -> None:
         first = self.config.use["people"]  # others ask it who somebody is
         for name, one in sorted(self.config.connections.items(), key=lambda pair: pair[0] != first):
-            if one.disabled is not None:
+            if one.disabled is not None or (one.by_default and name not in self.config.use.values()):
                 continue
             connection = _Connection(self, name, _Rows(journal, rows, name))
             declared = self.catalogue.providers.get(one.provider)
@@ -324,9 +324,13 @@ class _Assembly:
             if inbound is not None and one.source_options is not None:
                 self.sources[name] = inbound.build(one.source_options, connection, self.providers.get(name))
 
-    def _compile(self, file: SourceFile, templates: Mapping[str, str]) -> tuple[Workflow | None, list[Problem]]:
-        names = replace(names_of(self.config, self.catalogue), templates=templates)
-        return check_workflow(file, self.catalogue, names)
+    def _compiler(self) -> Compile:
+        names = names_of(self.config, self.catalogue)
+
+        def compile(file: SourceFile, templates: Mapping[str, str]) -> tuple[Workflow | None, list[Problem]]:
+            return check_workflow(file, self.catalogue, replace(names, templates=templates))
+
+        return compile
 
     def _serve(self, capability: str, named: str | None) -> tuple[str, Any]:
         name = named or self.config.use[capability]

@@ -266,7 +266,7 @@ class PlainHttp:
         found = await self._send(method, target, sent, query, content, seconds)
         return Response(found.status, found.body, found.retry_after, credentials=ours)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the session and its sockets."""
         if self._session is not None:
             await self._session.close()

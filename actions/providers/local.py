@@ -252,6 +252,9 @@ class LocalDesk:
     `update`, `get` and `reopen` serve both: the reference says which, by what its key begins with.
     """
 
+    #: What it gives is read from the engine's own database: there is nothing to read again elsewhere.
+    own_store = True
+
     def __init__(self, options: LocalOptions, connection: Connection) -> None:
         self._incident_key = options.incident_key
         self.tickets = LocalTickets(options.key, connection)

@@ -559,7 +559,7 @@ class Markdown:
             stop.set()
             self._stops.discard(stop)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """End every `watch`."""
         for stop in self._stops:
             stop.set()

@@ -140,6 +140,7 @@ class _Result:
     records: list[Record] = field(default_factory=list)
     identity: str | None = None
     effect_state: str | None = None
+    action: str | None = None
     outputs: Any = None
     error: Mapping[str, Any] | None = None
     attempt: int = 1
@@ -222,7 +223,7 @@ class Executor:
             await self._commit(active, results, Outcome((), ()), None)
             return False
         seen, outcome = self._decide(active)
-        inline = [result for command in outcome.commands if (result := await self._inline(active, command))]
+        inline = [done for command in outcome.commands if (done := await self._inline(active, command)) is not None]
         try:
             await self._commit(active, results + inline, outcome, seen, applied=len(results))
         except _Overtaken:
@@ -300,7 +301,7 @@ class Executor:
 
     async def _find(self, active: _Active, step: Step, row: sqlite3.Row) -> _Result | None:
         """Ask the provider whether the effect is there already."""
-        provider = self.hub.provider(row["connection"]) if row["connection"] else None
+        provider: Any = self.hub.provider(row["connection"]) if row["connection"] else None
         if not hasattr(provider, "find"):
             return None
         effect = self._effect(active, row["path"], row["identity"], instant(row["created"]), row["attempts"])
@@ -424,14 +425,15 @@ class Executor:
         if isinstance(outcome, Pending):
             now = self.hub.clock.now()
             pending = Record(path, "pending", {"outputs": dict(outcome.outputs), "due": self._answer_due(step, now)})
-            return _Result([pending], identity, "pending", outcome.outputs, effect=effect)
+            return _Result([pending], identity, "pending", step.action.name, outcome.outputs, effect=effect)
         outputs = outputs_of_result(step.action, outcome)
         size = len(dumps(outputs))
         if size > MAX_OUTPUT:
             leaf = Leaf("intent", identity=identity, attempt=10**6)
             text = f"its output is {size:,} bytes as JSON; at most {MAX_OUTPUT:,} are kept"
             return self._failure(step, leaf, path, text, "output-too-large", True)
-        return _Result([Record(path, "done", {"outputs": outputs})], identity, "done", outputs, effect=effect)
+        done = Record(path, "done", {"outputs": outputs})
+        return _Result([done], identity, "done", step.action.name, outputs, effect=effect)
 
     def _answer_due(self, step: Step, now: datetime) -> datetime | None:
         return self.hub.lookups().add(now, step.timeout) if isinstance(step.timeout, Duration) else None
@@ -559,7 +561,7 @@ class Executor:
             if record.kind != "done" or leaf is None or leaf.identity is None or "answer" not in leaf.outputs:
                 continue
             row = self._effect_row(leaf.identity)
-            provider = self.hub.provider(row["connection"]) if row is not None and row["connection"] else None
+            provider: Any = self.hub.provider(row["connection"]) if row is not None and row["connection"] else None
             if row is not None and hasattr(provider, "closing"):
                 now, by = self.hub.clock.now(), leaf.outputs["by"]
                 answer = Fact(ANSWERED, now, data={"answer": leaf.outputs["answer"]}, actor=by) if by else None
@@ -570,7 +572,13 @@ class Executor:
     def _report(self, active: _Active, result: _Result) -> None:
         if result.effect_state in ("done", "pending"):
             self.hub.tell(
-                "effect.done", _did(result), run=active.run.uid, workflow=active.run.workflow, identity=result.identity
+                "effect.done",
+                _did(result),
+                run=active.run.uid,
+                workflow=active.run.workflow,
+                identity=result.identity,
+                action=result.action,
+                outputs=result.outputs,
             )
         elif result.error is not None:
             kind = "effect.failed" if result.effect_state == "failed" else "effect.retry"
@@ -710,7 +718,8 @@ class _Write:
         )
         if end.state != "failed":
             return []
-        data = {"workflow": run.workflow, "run": run.uid, "error": dict(end.error or {}), "subject": run.subject}
+        fault = dict(end.error or {})
+        data = {"workflow": run.workflow, "run": run.uid, "step": fault.get("step"), "error": fault}
         fact = Fact("workflow.failed", now, data=data)
         cause = subjects.Cause(f"{run.workflow}/{run.key}", run.id, run.depth + 1)
         return list(subjects.record(cursor, "hotwash", fact, now, cause).events)

@@ -24,23 +24,23 @@ class UnreadableVersion(Exception):
 
 @dataclass(slots=True)
 class WorkflowLibrary:
-    """What is loaded. `compile` is handed in, bound to the catalogue and the configured names."""
+    """What is loaded. `compiler` is handed in: it gives the compiler for what is configured and in the folders now."""
 
     folder: Path
     templates: Path
-    compile: Compile
+    compiler: Callable[[], Compile]
     current: dict[str, Workflow] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     _versions: dict[str, Workflow] = field(default_factory=dict)
 
     def load(self) -> list[Workflow]:
         """Read every file again; give the workflows that are new or changed."""
-        templates = read_templates(self.templates)
+        templates, compile = read_templates(self.templates), self.compiler()
         found: dict[str, Workflow] = {}
         problems: list[Problem] = []
         for path in workflow_files(self.folder):
             file, reading = read_source(_shown(path, self.folder), path.read_bytes())
-            workflow, checking = (None, []) if _errors(reading) else self.compile(file, templates)
+            workflow, checking = (None, []) if _errors(reading) else compile(file, templates)
             problems += reading + checking
             kept = workflow if workflow is not None and not _errors(checking) else self.current.get(path.stem)
             if kept is not None:
@@ -63,7 +63,7 @@ class WorkflowLibrary:
         if known is None:
             name, text, templates = stored(hash)
             file, problems = read_source(f"{name}.yaml", text.encode())
-            workflow, more = self.compile(file, templates)
+            workflow, more = self.compiler()(file, templates)
             if workflow is None or _errors(problems + more):
                 first = next(iter(_errors(problems + more)), None)
                 raise UnreadableVersion(f"version {hash[:8]} of '{name}': {first.message if first else 'unreadable'}")

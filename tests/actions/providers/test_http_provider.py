@@ -89,7 +89,7 @@ async def http(server):
     options = {"base_url": f"{server}/v1", "headers": {"X-Token": "s3cret"}, "allow": ["127.0.0.1"]}
     built = provider(**options)
     yield built
-    await built.close()
+    await built.aclose()
 
 
 def provider(**options):
@@ -211,14 +211,14 @@ async def test_a_name_that_resolves_to_a_loopback_address_is_refused(server):
     http = provider(allow=["*"])
     with pytest.raises(ActionError, match="'localhost' leads to an address that is not public"):
         await send(http, url=server.replace("127.0.0.1", "localhost") + "/v1/x")
-    await http.close()
+    await http.aclose()
 
 
 async def test_a_name_that_is_allowed_may_resolve_to_a_loopback_address(server):
     http = provider(allow=["localhost"])
     found = await send(http, url=server.replace("127.0.0.1", "localhost") + "/v1/x")
     assert found.status == 200
-    await http.close()
+    await http.aclose()
 
 
 async def test_a_host_that_a_workflow_writes_out_may_be_asked_at_public_addresses_only(server):
@@ -233,7 +233,7 @@ async def test_the_connections_headers_go_to_its_own_host_alone(server):
     http = provider(base_url="http://127.0.0.1:1/v1", headers={"X-Token": "s3cret"}, allow=[server])
     found = await send(http, url=f"{server}/v1/x")
     assert (found.body["token"], found.credentials) == (None, False)
-    await http.close()
+    await http.aclose()
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ async def test_a_host_that_cannot_be_reached_did_nothing(unused_tcp_port_of_nobo
     with pytest.raises(RetryLater, match="cannot be reached") as caught:
         await send(http, "POST", path="/x")
     assert not caught.value.maybe_done
-    await http.close()
+    await http.aclose()
 
 
 @pytest.fixture
@@ -396,7 +396,7 @@ async def unused_tcp_port_of_nobody():
 
 async def test_a_closed_provider_opens_again(http):
     await send(http, path="/x")
-    await http.close()
+    await http.aclose()
     assert (await send(http, path="/x")).status == 200
 
 

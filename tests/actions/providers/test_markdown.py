@@ -666,7 +666,7 @@ async def test_watching_wakes_when_a_file_changes_and_ends_when_it_is_closed(doc
             break
     assert woken.done()
     ended = asyncio.ensure_future(anext(watch, "ended"))
-    await documents.close()
+    await documents.aclose()
     while await asyncio.wait_for(ended, 20) is None:  # a change that was still on its way
         ended = asyncio.ensure_future(anext(watch, "ended"))
     assert ended.result() == "ended"
