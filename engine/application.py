@@ -25,7 +25,6 @@ from engine.workflow.expressions import Text
 from engine.workflow.library import WorkflowLibrary
 from engine.workflow.model import Workflow, walk
 
-
 _ORIGIN = re.compile(r"https?://[^/?#\s]+")
 
 
@@ -126,8 +125,10 @@ def literal_hosts(workflow: Workflow) -> Iterator[str]:
         url = step.inputs.get("url")
         if step.action is None or step.action.capability != "http":
             continue
-        lead = url if isinstance(url, str) else url.parts[0] if isinstance(url, Text) and url.parts else ""
-        whole = isinstance(url, str) or (isinstance(url, Text) and url.constant)
-        found = _ORIGIN.match(lead) if isinstance(lead, str) else None
-        if found is not None and (whole or found.end() < len(lead)):
+        first = url if isinstance(url, str) else url.parts[0] if isinstance(url, Text) and url.parts else None
+        if not isinstance(first, str):
+            continue
+        found = _ORIGIN.match(first)
+        whole = not isinstance(url, Text) or url.constant
+        if found is not None and (whole or found.end() < len(first)):
             yield found[0]

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from engine import calendars, capabilities, domain
+from engine.capabilities import Effect, Fact
 from engine.clock import Clock
 from engine.domain import Event, outputs_of
 
@@ -256,58 +257,6 @@ def own_rows(method: _F) -> _F:
 def effect_class(method: Any) -> EffectClass:
     """Give the class a provider method declares; one that declares none must not be repeated."""
     return getattr(method, "__effect_class__", EffectClass.AT_MOST_ONCE)
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """What a source, a poll or an effect says happened.
-
-    `fields` is the part of the subject's state that the sender speaks about, by field name of its record. The engine
-    compares it with the stored state and derives the transitions; `type` is what the sender itself calls it, which
-    counts for a subject never seen before. `id` is the delivery's id: a second one with the same id changes nothing.
-    """
-
-    type: str
-    time: datetime
-    subject_type: str | None = None
-    subject: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    actor: domain.Person | None = None
-    id: str | None = None
-    own: bool = False  #: done by one of our own accounts
-    engine: bool = False  #: speaks about the fields that the engine owns
-    note: domain.Entry | None = None  #: a line for the incident's timeline
-
-
-@dataclass(slots=True)
-class Effect:
-    """One performance of an action, with its durable identity.
-
-    `id` is printable: `postmortem/pager:PCPZE64/1/doc`. `token` is a short text derived from it, safe in file names,
-    ids and labels: providers put it where they find it again. `saved` and `emitted` are committed together with the
-    result.
-    """
-
-    id: str
-    token: str
-    at: datetime  #: when the intent was written
-    workflow: str
-    run: str
-    subject_type: str | None = None
-    subject: str | None = None
-    attempt: int = 1
-    actor: domain.Person | None = None  #: set where a person acts through us
-    saved: list[tuple[str, str, Mapping[str, Any] | None]] = field(default_factory=list)
-    emitted: list[tuple[str, Fact]] = field(default_factory=list)
-
-    def save(self, connection: str, key: str, row: Mapping[str, Any] | None) -> None:
-        """Keep a row of the provider's own (JSON values); None deletes it."""
-        self.saved.append((connection, key, row))
-
-    def emit(self, connection: str, fact: Fact) -> None:
-        """Say that something happened at `connection`."""
-        self.emitted.append((connection, fact))
 
 
 @dataclass(frozen=True, slots=True)
