@@ -25,7 +25,7 @@ from engine.problems import did_you_mean
 from engine.workflow import functions, operators
 from engine.workflow.operators import describe
 from engine.workflow.rendering import Joined, Markup, render_markdown, render_value
-from engine.workflow.scope import CHARACTERS_A_STEP, MOST_ITEMS, EvaluationError, Run
+from engine.workflow.scope import CHARACTERS_A_STEP, MOST_ITEMS, MOST_TEXT, EvaluationError, Run
 
 #: The rendering under way. Jinja hands its context to some hooks only, and reading a field is none of them.
 RUN: ContextVar[Run] = ContextVar("rendering")
@@ -166,7 +166,7 @@ def _read_jinja(obj: Any, name: str) -> Any:
         return getattr(obj, name)
     if isinstance(obj, BlockReference) and name == "super":
         return obj.super
-    if isinstance(obj, TemplateReference):
+    if isinstance(obj, TemplateReference) and name in obj._TemplateReference__context.blocks:
         return obj[name]
     if isinstance(obj, jinja2.environment.TemplateModule) and name in vars(obj):
         return vars(obj)[name]
@@ -241,45 +241,58 @@ def _own(signature: functions.Signature) -> Callable[..., Any]:
     return call
 
 
-_KEEPING_MARKUP = frozenset({"trim", "center", "indent"})
-
-
-def _counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give one of Jinja's filters with its texts counted."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         run = RUN.get()
-        texts = [one for one in (*args, *kwargs.values()) if isinstance(one, str)]
-        for one in args:
+        for one in (*args, *kwargs.values()):
             _defined(one)
-        run.spend_text(sum(map(len, texts)))
+            if isinstance(one, str):
+                run.spend_text(len(one))
         found = function(*args, **kwargs)
         if isinstance(found, str):
             run.spend_text(len(found))
-            keeps = name in _KEEPING_MARKUP and any(isinstance(one, Markup) for one in texts)
-            return Markup(found) if keeps else str(found)
         return found
 
     return call
 
 
-def _center(value: Any, width: int = 80) -> str:
-    return jinja_filters.do_center(_string(value), _small(width, "width", 1000))
+def _on_text(function: Callable[..., str], keeps_markup: bool = False) -> Callable[..., Any]:
+    """Give a filter of texts that takes every value as it is rendered, and passes null through."""
+
+    def call(value: Any, *args: Any, **kwargs: Any) -> Any:
+        if value is None:
+            return None
+        found = str(function(_string(value), *args, **kwargs))
+        return Markup(found) if keeps_markup and isinstance(value, Markup) else found
+
+    return call
 
 
-def _indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
-    text = _string(value)
+def _center(text: str, width: int = 80) -> str:
+    return text.center(_small(width, "width", 1000))
+
+
+def _indent(text: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
     step = len(width) if isinstance(width, str) else _small(width, "width", 100)
     RUN.get().spend_text(len(text) + step * (text.count("\n") + 1))
     return str(jinja_filters.do_indent(text, width, first, blank))
 
 
+def _truncate(text: str, length: int = 255, killwords: bool = False, end: str = "...", leeway: int = 5) -> str:
+    """Cut a text as Jinja's filter of that name does."""
+    if _small(length, "length", MOST_TEXT) + _small(leeway, "leeway", MOST_TEXT) >= len(text):
+        return text
+    cut = text[: max(0, length - len(end))]
+    return (cut if killwords else cut.rsplit(" ", 1)[0]) + end
+
+
 _CONVERSION = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\d+|\*)?(?:\.(\d+|\*))?")
 
 
-def _format(value: Any, *args: Any, **kwargs: Any) -> str:
-    text = _string(value)
+def _format(text: str, *args: Any, **kwargs: Any) -> str:
     for conversion in _CONVERSION.finditer(text):
         for bound in filter(None, conversion.groups()):
             if bound == "*" or len(bound) > 3:
@@ -320,22 +333,26 @@ def _reverse(value: Any) -> Any:
 
 
 #: Those of Jinja's filters that neither reach into objects nor grow without bounds nor depend on chance.
-_SAFE_FILTERS = (
-    "abs capitalize dictsort float int items lower map reject rejectattr select selectattr title trim truncate upper "
-    "wordcount"
-)
+_SAFE_FILTERS = ("abs", "dictsort", "float", "int", "items", "map", "reject", "rejectattr", "select", "selectattr")
 _OWN_WAY: dict[str, Callable[..., Any]] = {
-    "center": _center,
-    "format": _format,
-    "indent": _indent,
+    "capitalize": _on_text(str.capitalize),
+    "center": _on_text(_center, keeps_markup=True),
+    "format": _on_text(_format),
+    "indent": _on_text(_indent, keeps_markup=True),
     "list": _list,
+    "lower": _on_text(str.lower),
     "reverse": _reverse,
     "round": _round,
     "string": _string,
+    "title": _on_text(jinja_filters.do_title),
+    "trim": _on_text(str.strip, keeps_markup=True),
+    "truncate": _on_text(_truncate),
+    "upper": _on_text(str.upper),
+    "wordcount": lambda value: None if value is None else len(_string(value).split()),
 }
 _JINJA_FILTERS: dict[str, Callable[..., Any]] = {
-    **{name: _counted(name, jinja_filters.FILTERS[name]) for name in _SAFE_FILTERS.split(" ")},
-    **{name: _counted(name, function) for name, function in _OWN_WAY.items()},
+    **{name: _counted(jinja_filters.FILTERS[name]) for name in _SAFE_FILTERS},
+    **{name: _counted(function) for name, function in _OWN_WAY.items()},
 }
 _OWN_FILTERS = {name: _own(signature) for name, signature in functions.FILTERS.items()}
 _OWN_FILTERS |= {"count": _OWN_FILTERS["length"], "d": _OWN_FILTERS["default"], "e": _OWN_FILTERS["escape"]}

@@ -172,7 +172,9 @@ def _problem(error: BaseException, name: str) -> TemplateProblem:
         return TemplateProblem(message, name, line)
     if isinstance(error, EvaluationError):
         return TemplateProblem(error.message, name, line)
-    return TemplateProblem(_sentence(str(error)) or "the values do not fit", name, line)
+    if isinstance(error, jinja2.TemplateError):
+        return TemplateProblem(_sentence(str(error)), name, line)
+    return TemplateProblem(f"the values do not fit: {_sentence(str(error))}", name, line)
 
 
 def _sentence(text: str) -> str:

@@ -107,6 +107,22 @@ def test_nothing_is_kept_from_one_rendering_to_the_next():
     assert template.render(scope(incident={"key": "INC-2"})) == "INC-2"
 
 
+@pytest.mark.parametrize(
+    ("source", "result"),
+    [
+        ("{{ ticket.assignee | upper }} {{ incident | lower }}", "ADA checkout \\| down"),
+        ("{{ null | upper }}{{ null | trim }}{{ null | wordcount }}", ""),
+        ("{{ 'one two three four' | truncate(9, leeway=0) }}", "one..."),
+        ("{{ 'abc' | truncate(1, leeway=0) }}", "..."),
+        ("{{ 'a b' | wordcount }} {{ 'x' | center(3) }}|{{ 3.7 | round | int }}", "2  x |4"),
+        ("{{ 'a\nb' | markdown | indent(2) }}", "a\n  b"),
+        ("{{ {'b': 1, 'a': 2} | dictsort | first | first }} {{ [1, 2] | reverse | join }}", "a 2, 1"),
+    ],
+)
+def test_filters_of_jinja_take_values_as_they_are_rendered(source, result):
+    assert render(source) == result
+
+
 # --- Markdown --------------------------------------------------------------------------------------------------------
 
 
@@ -280,9 +296,9 @@ def test_nothing_but_fields_can_be_reached(source):
 
 
 _PIECES = (
-    "{{ ; }};{% ; %};{% if x %};{% else %};{% endif %};{% for x in incident.services %};{% endfor %};"
-    "{% set x = 1 %};{% macro m() %};{% endmacro %};{{ m() }};x;incident;.title; | join; | first; ~ ; + ; * ;(;);[;];1;'a';null;{{ x }};"
-    "{{ incident.title }};{{ ticket.idle | duration }};\n;#"
+    "{{ ; }};{% ; %};{% if x %};{% else %};{% endif %};{% for x in incident.services %};{% endfor %};{% set x = 1 %};"
+    "{% macro m() %};{% endmacro %};{{ m() }};x;incident;.title; | join; | first; ~ ; + ; * ;(;);[;];1;'a';null;"
+    "{{ x }};{{ incident.title }};{{ ticket.idle | duration }};\n;#"
 )
 
 
