@@ -105,7 +105,7 @@ def did_you_mean(word: str, known: Iterable[str], what: str = "known") -> str:
     if near is not None:
         return f"did you mean '{near}'?"
     if not choices:
-        return f"nothing is {what} here"
+        return "there is none to choose from"
     return f"{what}: {', '.join(choices[:20])}{', …' if len(choices) > 20 else ''}"
 
 

@@ -294,7 +294,7 @@ class Report:
             elif elsewhere and word in elsewhere:
                 hint = elsewhere[word]
             else:
-                hint = f"did you mean '{near}'?" if near else did_you_mean(word, allowed, f"{where} takes")
+                hint = f"did you mean '{near}'?" if near else f"{where} takes: {', '.join(sorted(allowed))}"
                 meant |= {near} if near else set()
             self.add(UNKNOWN_KEY, f"{where} has no key '{word}'", entry.key, hint)
         return meant

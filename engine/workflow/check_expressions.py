@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+import re
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, cast
 
 from engine.calendars import Duration
 from engine.domain import FIELDS, SUBJECTS, Field, Kind, element_of
@@ -118,6 +120,14 @@ class Expressions:
         names = report.names
         events = {trigger.event for trigger in report.catalogue.triggers.values()}
         self.events = frozenset(events | set(names.events))
+        self.roster = TypeEnv(
+            {},
+            people=frozenset(names.people),
+            teams=frozenset(names.teams),
+            services=frozenset(names.services),
+            calendars=frozenset(names.calendars),
+            events=self.events,
+        )
 
     # --- values that are expressions ---
 
@@ -285,7 +295,7 @@ class Expressions:
             condition=condition,
         )
         for error in errors:
-            self._report(self._said_better(error, expression), node, offset)
+            self._report(self._said_better(error, expression, known), node, offset)
         self._check_on_call(expression, node, offset)
         if expression.lookups and rules.store == "warn":
             message = "this is looked at when the run's own subject changes, not when what it looks up does"
@@ -293,16 +303,21 @@ class Expressions:
             self.report.warn(LOOKUP_BLIND, message, _span(expression, node, offset), hint)
         return "any" if kind == "null" else kind
 
-    def _said_better(self, error: ExpressionError, expression: Expression) -> ExpressionError:
-        """Add what only the file knows: `incident.resolved` is an event, and no field."""
-        if error.code != kinds.UNKNOWN_FIELD:
+    def _said_better(self, error: ExpressionError, expression: Expression, known: Known) -> ExpressionError:
+        """Add what only the file knows: which steps there are, and that `incident.resolved` is an event, no field."""
+        found = re.search(r"[\w.]+$", expression.text[: error.offset + error.length])
+        if error.code != kinds.UNKNOWN_FIELD or found is None:
             return error
-        end = error.offset + error.length
-        path = next((path for path in expression.reads if expression.text[:end].endswith(path)), "")
+        path = found[0]
+        message, hint = error.message, error.hint
         if path in self.events:
             hint = f"'{path}' is an event: write it under 'on' or 'until', or read a field such as its time"
-            return ExpressionError(error.message, error.offset, error.length, code=error.code, hint=hint)
-        return error
+        elif re.fullmatch(r"steps\.\w+", path) and path.partition(".")[2] not in known.hidden:
+            word = path.partition(".")[2]
+            message = f"no step is called '{word}'"
+            ids = [*known.steps, *known.hidden]
+            hint = did_you_mean(word, ids, "steps") if ids else "give the step an 'id'"
+        return ExpressionError(message, error.offset, error.length, code=error.code, hint=hint)
 
     def _check_on_call(self, expression: Expression, node: Scalar, offset: int) -> None:
         names = self.report.names
@@ -341,27 +356,44 @@ class Expressions:
         return found.code, found.message, Span(node.span.file, row, found.start + 1, row, found.end + 1), found.hint
 
     def _env(self, known: Known) -> TypeEnv:
-        names = self.report.names
-        fields: dict[str, Mapping[str, Field]] = dict(known.records)
-        steps: dict[str, Field] = {}
-        for step, outputs in known.steps.items():
-            kind = "any" if "*" in outputs else f"step:{step}"
-            steps[step] = Field(kind, "")
-            fields[kind] = outputs
-        fields.pop("any", None)
-        explanations = {f"steps.{step}": why for step, why in known.hidden.items()}
-        explanations |= {f"vars.{name}": why for name, why in known.hidden_vars.items()}
-        explanations |= {name: why for name, why in _ABSENT.items() if name not in known.plain}
-        return TypeEnv(
-            {**known.plain, **{name: name for name in known.records if " " not in name}, "steps": "steps"},
-            {**fields, "steps": steps},
-            {**explanations, **known.reasons},
-            frozenset(names.people),
-            frozenset(names.teams),
-            frozenset(names.services),
-            frozenset(names.calendars),
-            self.events,
+        reasons = {f"vars.{name}": why for name, why in known.hidden_vars.items()}
+        reasons |= {name: why for name, why in _ABSENT.items() if name not in known.plain}
+        outputs = _View(known.steps, "step:")
+        return replace(
+            self.roster,
+            names={**known.plain, **{name: name for name in known.records if " " not in name}, "steps": "steps"},
+            records=ChainMap({"steps": _Steps(known.steps)}, cast(Any, known.records), cast(Any, outputs)),
+            explanations=ChainMap(reasons, cast(Any, known.reasons), cast(Any, _View(known.hidden, "steps."))),
         )
+
+
+class _View(Mapping[str, Any]):
+    """A mapping under keys with a prefix, and not copied: a file may have thousands of steps."""
+
+    def __init__(self, inner: Mapping[str, Any], prefix: str) -> None:
+        self.inner = inner
+        self.prefix = prefix
+
+    def __getitem__(self, key: str) -> Any:
+        if not key.startswith(self.prefix):
+            raise KeyError(key)
+        return self.inner[key[len(self.prefix) :]]
+
+    def __iter__(self) -> Iterator[str]:
+        return (self.prefix + key for key in self.inner)
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+
+class _Steps(_View):
+    """The fields of `steps`: each is a record of its own."""
+
+    def __init__(self, inner: Mapping[str, Fields]) -> None:
+        super().__init__(inner, "")
+
+    def __getitem__(self, key: str) -> Field:
+        return Field("any" if "*" in self.inner[key] else f"step:{key}", "")
 
 
 _ABSENT: Mapping[str, str] = {

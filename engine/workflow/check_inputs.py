@@ -6,6 +6,7 @@ words of the file. A value with `${{ … }}` in it is checked by its kind; a sta
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from engine.calendars import Duration
 from engine.domain import Kind, element_of
 from engine.plugins import Params
-from engine.problems import declare, did_you_mean, nearest
+from engine.problems import declare, nearest
 from engine.workflow import source
 from engine.workflow.check_base import (
     UNKNOWN_CALENDAR,
@@ -160,7 +161,8 @@ class _Errors:
         free = [name for name in allowed if parent.get(name) is None]
         hint = self.held.hints.get(word) if len(path) == 1 else None
         near = nearest(word, free)
-        hint = hint or (f"did you mean '{near}'?" if near else did_you_mean(word, allowed, f"'{title}' takes"))
+        takes_ = f"'{title}' takes: {', '.join(sorted(allowed))}" if allowed else f"'{title}' takes nothing"
+        hint = hint or (f"did you mean '{near}'?" if near else takes_)
         self.report_to.add(UNKNOWN_INPUT, f"'{title}' has no input '{word}'", key, hint)
 
     def _missing(self, path: Path, unknown: list[str]) -> None:
@@ -269,6 +271,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
+@functools.lru_cache(maxsize=512)
 def schemas_of(params: type[Params]) -> dict[str, list[Schema]]:
     """Give the JSON schemas that each input may follow, references and choices resolved one level deep."""
     whole = params.model_json_schema(by_alias=True)
@@ -386,9 +389,10 @@ def _takes(schema: Schema, kind: Kind) -> bool:
     if not allowed:
         return "enum" not in schema or kind == "text"
     if kind.startswith("list["):
-        return "array" in allowed and (takes(inside([schema], 0), element_of(kind)) or not inside([schema], 0))
+        return "array" in allowed and takes(inside([schema], 0), element_of(kind))
     if kind.startswith("map["):
-        return "object" in allowed
+        inner = inside([schema], "")
+        return "object" in allowed and takes(inner, element_of(kind))
     wants = {"text": "string", "number": ("integer", "number"), "boolean": "boolean"}.get(kind, "object")
     return any(one in wants if isinstance(wants, tuple) else one == wants for one in allowed)
 
@@ -441,9 +445,14 @@ def stand_in(params: type[Params], name: str, text: str | None) -> Any:
     """Give a value that an input takes, for one that is known only later; the text where it is part of one."""
     if text is not None:
         return text
-    info = next((info for key, info in params.model_fields.items() if (info.alias or key) == name), None)
-    if info is None:
+    if name not in inputs_of(params):
         return "x"
+    return _fitting(params, name)
+
+
+@functools.lru_cache(maxsize=2048)
+def _fitting(params: type[Params], name: str) -> Any:
+    info = next(info for key, info in params.model_fields.items() if (info.alias or key) == name)
     annotation: Any = Annotated[info.annotation, info]
     adapter = TypeAdapter(annotation)
     for candidate in (*_STAND_INS, Duration(1), datetime(2026, 1, 1, tzinfo=UTC), None):

@@ -9,7 +9,7 @@ from engine.domain import FIELDS, Event, Field
 from engine.plugins import Params, Trigger
 from engine.problems import declare, did_you_mean, nearest
 from engine.workflow import check_inputs, source
-from engine.workflow.check_base import CANNOT_SERVE, MISSING_KEY, WRONG_TYPE, Report, describe
+from engine.workflow.check_base import BAD_VALUE, CANNOT_SERVE, MISSING_KEY, WRONG_TYPE, Report, describe
 from engine.workflow.check_inputs import Held, inputs_of
 from engine.workflow.model import TriggerUse
 from engine.workflow.source import Node, Scalar
@@ -95,6 +95,8 @@ def read_triggers(report: Report, root: source.Mapping, meant: set[str]) -> Trig
     uses: list[TriggerUse] = []
     known: list[Trigger] = []
     complete = True
+    if node in (source.Mapping((), node.span), source.Sequence((), node.span)):
+        report.add(BAD_VALUE, "'on' names no trigger", node)
     for name, inputs in _entries(report, node, root):
         trigger = _find(report, name)
         if trigger is None:

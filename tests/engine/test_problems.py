@@ -122,4 +122,4 @@ def test_an_unknown_word_gets_the_nearest_known_one_or_the_list():
     assert nearest("document.creat", ["document.create", "chat.post"]) == "document.create"
     assert did_you_mean("wiht", ["with", "uses"]) == "did you mean 'with'?"
     assert did_you_mean("zzz", ["with", "uses"], "steps take") == "steps take: uses, with"
-    assert did_you_mean("zzz", []) == "nothing is known here"
+    assert did_you_mean("zzz", []) == "there is none to choose from"
