@@ -27,8 +27,9 @@ class ConsoleOptions(Options):
     """Options of the console.
 
     Example:
-        provider: console
-        channel: "#incidents"
+        console:
+          provider: console
+          channel: "#incidents"
     """
 
     channel: str = Field(default="#incidents", min_length=1, description="The channel that messages without one go to.")

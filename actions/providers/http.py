@@ -54,11 +54,12 @@ class HttpOptions(Options):
     """Options of plain HTTP.
 
     Example:
-        provider: http
-        base_url: https://deploys.example.com/api
-        headers:
-          Authorization: "Bearer ${DEPLOYS_TOKEN}"
-        allow: ["*.example.com"]
+        deploys:
+          provider: http
+          base_url: https://deploys.example.com/api
+          headers:
+            Authorization: "Bearer ${DEPLOYS_TOKEN}"
+          allow: ["*.example.com"]
     """
 
     base_url: str | None = Field(default=None, description="What `path` is appended to.")

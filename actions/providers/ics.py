@@ -38,9 +38,10 @@ class IcsOptions(Options):
     """Options of the calendar files.
 
     Example:
-        provider: ics
-        folder: calendars
-        organizer: sre@example.com
+        ics:
+          provider: ics
+          folder: calendars
+          organizer: sre@example.com
     """
 
     folder: str = Field(

@@ -34,9 +34,10 @@ class LocalOptions(Options):
     """Options of local tickets and incidents.
 
     Example:
-        provider: local
-        key: HW
-        incident_key: INC
+        local:
+          provider: local
+          key: HW
+          incident_key: INC
     """
 
     key: str = Field(default="HW", pattern=_PREFIX, description="What ticket keys begin with: HW-1.")

@@ -58,7 +58,14 @@ _LOOK_ANYWAY_MS = 60_000
 
 
 class MarkdownOptions(Options):
-    """Options of a `markdown` connection."""
+    """Options of the documents' folder.
+
+    Example:
+        markdown:
+          provider: markdown
+          folder: documents
+          url: https://git.example.com/sre/postmortems/blob/main
+    """
 
     folder: str = Field(
         default="documents", min_length=1, description="Where the files are, from the project's folder."

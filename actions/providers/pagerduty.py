@@ -19,6 +19,7 @@ class PagerDutyOptions(Options):
     Example:
         pager:
           provider: pagerduty
+          webhook_secret: ${PAGERDUTY_WEBHOOK_SECRET}
           severity: {P1: sev1, P2: sev2, P3: sev3}
     """
 

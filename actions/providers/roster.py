@@ -18,7 +18,8 @@ class RosterOptions(Options):
     """The roster takes no options: what it knows stands in the project's people file.
 
     Example:
-        provider: roster
+        roster:
+          provider: roster
     """
 
 

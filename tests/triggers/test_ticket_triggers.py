@@ -72,3 +72,14 @@ def test_an_unknown_key_of_a_filter_is_refused():
 def test_closed_is_a_state_that_reopening_leaves():
     assert ticket.closed.left_by == ("ticket.reopened",)
     assert ticket.Closed.model_validate({"for": "1d"}).for_.seconds == 86400
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [ticket.created, ticket.updated, ticket.commented, ticket.closed, ticket.reopened],
+    ids=lambda one: one.name,
+)
+def test_every_trigger_of_tickets_takes_the_filter(trigger):
+    event = Event("evt_1", trigger.name, "local", None, "ticket", "local:1", after=STATE)
+    assert trigger.matches(trigger.params.model_validate({"where": {"project": "OPS"}}), event)
+    assert not trigger.matches(trigger.params.model_validate({"where": {"project": "WEB"}}), event)

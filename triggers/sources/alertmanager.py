@@ -60,7 +60,7 @@ class AlertmanagerOptions(Options):
 
 
 class AlertmanagerWebhooks:
-    """One webhook receiver of Alertmanager."""
+    """Take in what one webhook receiver of Alertmanager posts."""
 
     def __init__(self, options: AlertmanagerOptions, connection: Connection, provider: object) -> None:
         self._options = options

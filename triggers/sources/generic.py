@@ -93,7 +93,7 @@ def _key(secret: str) -> bytes:
 
 
 class GenericWebhooks:
-    """Webhooks of one sender."""
+    """Take in the webhooks of one sender that has no source of its own."""
 
     def __init__(self, options: GenericOptions, connection: Connection, provider: object) -> None:
         self._options = options

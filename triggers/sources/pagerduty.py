@@ -58,7 +58,7 @@ class Vendor(Protocol):
 
 
 class PagerDutyWebhooks:
-    """One webhook subscription of PagerDuty."""
+    """Take in what one webhook subscription of PagerDuty posts."""
 
     def __init__(self, options: PagerDutyWebhook, connection: Connection, provider: Vendor) -> None:
         self._secrets = options.webhook_secret
