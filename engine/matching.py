@@ -158,6 +158,8 @@ def scope_of(workflow: Workflow, event: Event, world: Lookups) -> Scope:
         "event": event,
         "vars": dict(world.directory.vars),
         "inputs": {},
+        "steps": {},
+        "run": {},
         "workflow": {"id": workflow.id, "name": workflow.name, "owner": workflow.owner},
     }
     if event.subject_type is not None and event.subject is not None:

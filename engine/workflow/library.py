@@ -40,9 +40,9 @@ class WorkflowLibrary:
         problems: list[Problem] = []
         for path in workflow_files(self.folder):
             file, reading = read_source(_shown(path, self.folder), path.read_bytes())
-            workflow, checking = (None, []) if _errors(reading) else compile(file, templates)
+            workflow, checking = compile(file, templates)
             problems += reading + checking
-            kept = workflow if workflow is not None and not _errors(checking) else self.current.get(path.stem)
+            kept = self.current.get(path.stem) if workflow is None or _errors(reading + checking) else workflow
             if kept is not None:
                 found[path.stem] = kept
         changed = [
