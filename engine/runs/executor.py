@@ -100,7 +100,7 @@ class IdentityClash(Exception):
 
 
 class _Overtaken(Exception):
-    """Another run wrote the same identity first: decide again, on what it wrote."""
+    """Another run wrote the same identity first, or a person ended this run: decide again, on what was written."""
 
 
 @dataclass(slots=True)
@@ -149,6 +149,15 @@ class _Result:
 
 
 @dataclass(slots=True)
+class _Closing:
+    """A question that ended: its effect's identity and outputs, and the row that the chat keeps of it."""
+
+    identity: str
+    outputs: Mapping[str, Any]
+    kept: tuple[str, str, Mapping[str, Any]] | None = None
+
+
+@dataclass(slots=True)
 class _Active:
     """A run while it has something to do."""
 
@@ -158,6 +167,7 @@ class _Active:
     inbox: list[_Result] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     in_flight: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    reread: bool = False  #: somebody else has written records of it
 
     def deliver(self, result: _Result) -> None:
         self.inbox.append(result)
@@ -199,6 +209,13 @@ class Executor:
             active.changed.set()
         return active is not None
 
+    def reread(self, number: int) -> bool:
+        """Tell a run's actor that others wrote records of the run; False where it has none."""
+        active = self.active.get(number)
+        if active is not None:
+            active.reread = True
+        return self.poke(number)
+
     async def _live(self, active: _Active) -> None:
         while True:
             active.changed.clear()
@@ -212,7 +229,7 @@ class Executor:
 
     async def _turn(self, active: _Active, results: list[_Result]) -> bool:
         """Take results in, decide, commit, perform; give whether there is at once more to do."""
-        if active.state.ended is not None and self._taken_up(active):
+        if active.reread or (active.state.ended is not None and self._taken_up(active)):
             self._reload(active)
         if any(result.facts or (result.effect and result.effect.emitted) for result in results):
             await self._commit(active, results, Outcome((), ()), None)
@@ -228,9 +245,11 @@ class Executor:
             await self._commit(active, results + inline, outcome, seen, applied=len(results))
         except _Overtaken:
             self._reload(active)
+            active.inbox[:0] = results
             return True
         except IdentityClash as clash:
             self._reload(active)
+            active.inbox[:0] = results
             error = {"message": str(clash), "step": clash.path, "code": "identity-clash"}
             active.deliver(_Result([Record(clash.path, "failed", {"error": error})]))
             return True
@@ -266,6 +285,7 @@ class Executor:
         return _Active(run, load_state(self.hub.reader, run), workflow)
 
     def _reload(self, active: _Active) -> None:
+        active.reread = False
         row = self.hub.reader.execute("SELECT * FROM runs WHERE id = ?", (active.run.id,)).fetchone()
         active.run = run_of(row)
         active.workflow = self.hub.library.version(active.run.version, self._stored_version)
@@ -553,20 +573,24 @@ class Executor:
         if woken:
             self.hub.runs_woken(woken)
 
-    def _closings(self, active: _Active, outcome: Outcome) -> list[tuple[str, str, str, Mapping[str, Any]]]:
-        """Give what the chat that asked keeps of questions that nobody waits for any more."""
+    def _closings(self, active: _Active, outcome: Outcome) -> list[_Closing]:
+        """Give the questions that nobody waits for any more, with what the chat that asked keeps of each."""
         closings = []
         for record in outcome.records:
             leaf = active.state.leaves.get(record.path)
             if record.kind != "done" or leaf is None or leaf.identity is None or "answer" not in leaf.outputs:
                 continue
             row = self._effect_row(leaf.identity)
-            provider: Any = self.hub.provider(row["connection"]) if row is not None and row["connection"] else None
-            if row is not None and hasattr(provider, "closing"):
+            if row is None or row["state"] != "pending":
+                continue
+            closing = _Closing(leaf.identity, leaf.outputs)
+            provider: Any = self.hub.provider(row["connection"]) if row["connection"] else None
+            if hasattr(provider, "closing"):
                 now, by = self.hub.clock.now(), leaf.outputs["by"]
                 answer = Fact(ANSWERED, now, data={"answer": leaf.outputs["answer"]}, actor=by) if by else None
                 key, kept = provider.closing(leaf.identity, now, answer)
-                closings.append((leaf.identity, row["connection"], key, kept))
+                closing.kept = (row["connection"], key, kept)
+            closings.append(closing)
         return closings
 
     def _report(self, active: _Active, result: _Result) -> None:
@@ -604,38 +628,51 @@ class _Write:
     outcome: Outcome
     inline: list[_Result]  #: of effects that are part of this commit
     seen: int | None
-    closings: list[tuple[str, str, str, Mapping[str, Any]]]  #: identity, connection, key and row of closed questions
+    closings: list[_Closing]
 
     def __call__(self, cursor: sqlite3.Cursor) -> tuple[list[int], list[int]]:
         now = self.executor.hub.clock.now()
         events: list[int] = []
         woken: list[int] = []
+        self._hold_to_the_row(cursor)
         for command in self.outcome.commands:
             if isinstance(command, Perform) and command.inputs is not None:
                 self._intend(cursor, command, now)
         for result in self.results:
             self._records(cursor, result.records, now)
         self._records(cursor, self.outcome.records, now)
-        for result in self.inline:
+        for command in self.outcome.commands:
+            self._listen(cursor, command)
+        for result in self.inline:  # after what was decided before them: their timers must not be forgotten with it
             self._records(cursor, result.records, now)
         for result in (*self.results, *self.inline):
             events += self._result(cursor, result, now)
             woken += self._release(cursor, result)
         for command in self.outcome.commands:
-            self._listen(cursor, command)
-        for command in self.outcome.commands:
             if isinstance(command, End):
                 events += self._end(cursor, command, now)
-        for identity, connection, key, row in self.closings:
-            cursor.execute("UPDATE effects SET state = 'done', ended = ? WHERE identity = ?", (micros(now), identity))
-            save_row(cursor, connection, key, row)
+        for closing in self.closings:
+            cursor.execute(
+                "UPDATE effects SET state = 'done', result = ?, ended = ? WHERE identity = ?",
+                (dumps(dict(closing.outputs)), micros(now), closing.identity),
+            )
+            if closing.kept is not None:
+                save_row(cursor, *closing.kept)
         self._run(cursor, now)
         return events, woken
 
+    def _hold_to_the_row(self, cursor: sqlite3.Cursor) -> None:
+        """Decide nothing for a run that a person has ended in the meantime."""
+        if self.outcome.records or self.outcome.commands:
+            row = cursor.execute("SELECT ended FROM runs WHERE id = ?", (self.active.run.id,)).fetchone()
+            if row["ended"] is not None:
+                raise _Overtaken
+
     def _records(self, cursor: sqlite3.Cursor, records: Sequence[Record], now: datetime) -> None:
         run, at = self.active.run.id, micros(now)
+        listening = self.active.state.ended is None
         for record in records:
-            if record.kind in ("retry", "pending", "hold") and record.data.get("due") is not None:
+            if listening and record.kind in ("retry", "pending", "hold") and record.data.get("due") is not None:
                 cursor.execute(_LISTEN, (run, record.path, "timer", micros(record.data["due"]), None, None, None))
         kept = [record for record in records if record.kind != "hold"]
         cursor.executemany(_RECORD, [(run, r.path, r.kind, dumps(dict(r.data)), at) for r in kept])
