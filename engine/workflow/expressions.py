@@ -181,14 +181,16 @@ class Expression:
     def _part(self, node: ast.expr) -> Expression:
         return Expression(Source(self.source.text, self.source.start, node, self.source.ascii))
 
-    def _placed(self, error: BaseException, spans: list[tuple[int, int]]) -> EvaluationError:
+    def _placed(self, error: BaseException, spans: list[tuple[int, int]]) -> BaseException:
         span = spans[_line(error.__traceback__) - 1]
         if isinstance(error, EvaluationError):
             error.offset, error.length = span
             return error
         if isinstance(error, KeyError):
-            begin, length = span
-            return EvaluationError(f"nothing is called '{self.text[begin : begin + length]}' here", begin, length)
+            name = self.text[span[0] : sum(span)]
+            if name not in self.names:  # the world's own mistake
+                return error
+            return EvaluationError(f"nothing is called '{name}' here", *span)
         return EvaluationError("the values are too large or too deep", *span)
 
     def equalities(self, known: Callable[[str], bool]) -> list[Equality]:

@@ -166,13 +166,20 @@ def _read_jinja(obj: Any, name: str) -> Any:
         return getattr(obj, name)
     if isinstance(obj, BlockReference) and name == "super":
         return obj.super
-    if isinstance(obj, TemplateReference) and name in obj._TemplateReference__context.blocks:
-        return obj[name]
+    if isinstance(obj, TemplateReference):
+        return _block(obj, name)
     if isinstance(obj, jinja2.environment.TemplateModule) and name in vars(obj):
         return vars(obj)[name]
     if isinstance(obj, Namespace):
         return getattr(obj, name)
     raise EvaluationError(f"nothing is called '{name}' there")
+
+
+def _block(blocks: TemplateReference, name: str) -> Any:
+    try:
+        return blocks[name]
+    except KeyError:
+        raise EvaluationError(f"no block is called '{name}'") from None
 
 
 def _defined(value: Any) -> None:

@@ -156,6 +156,7 @@ def test_the_condition_inside_an_expression_must_be_a_boolean_too():
     assert message.startswith("a condition must be true or false, not a text")
     assert place == "incident.title"
     assert fault("[x for x in [1] if 'a']")[1] == "'a'"
+    assert fault("1 if 0 else 2")[1] == "0"
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------
@@ -293,6 +294,15 @@ def test_a_record_has_no_other_fields():
 
 def test_an_unknown_name_is_an_error_with_its_place():
     assert fault("1 + nobody.name") == ("nothing is called 'nobody' here", "nobody")
+
+
+def test_a_mistake_of_the_world_is_not_taken_for_an_unknown_name():
+    class Broken(FakeWorld):
+        def find(self, kind, criteria, last, private):
+            raise KeyError(kind)
+
+    with pytest.raises(KeyError):
+        value("tickets()", Broken())
 
 
 def test_the_subject_of_an_event_is_read_by_its_type():
