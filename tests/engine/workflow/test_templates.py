@@ -262,6 +262,11 @@ def test_macros_that_call_each_other_many_times_run_out_of_steps():
     assert "too many steps" in problem("{% macro m0() %}{% endmacro %}" + levels + "{{ m8() }}").message
 
 
+def test_what_a_macro_puts_out_is_counted_although_nothing_shows_it():
+    body = "{% macro m() %}" + "x" * 9000 + "{% endmacro %}"
+    assert "too many steps" in problem(body + "{% for i in range(9999) %}{% set a = m() %}{% endfor %}").message
+
+
 @pytest.mark.parametrize(
     "source",
     [
