@@ -1,20 +1,24 @@
-# make demo | test | check | bench: each sets up .venv by itself, and only when pyproject.toml changed.
+# make demo | test | check | bench: each sets up .venv by itself, and only when something changed.
+# make reference: writes docs/reference.md anew after an action, a trigger, a field or a problem code changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check bench setup
+.PHONY: demo test check bench reference setup
 .DEFAULT_GOAL := test
 
 setup: $(STAMP)
 
+# The environment is made anew where its Python is gone, and filled again when pyproject.toml changed. uv fills it in
+# seconds; where it cannot be had, pip does the same. A set-up that was cut off leaves no stamp and is done again.
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Hotwash needs Python 3.11 or later, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check uv 2>/dev/null && VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --editable . --group dev; \
-	then :; else $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev; fi
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --quiet --upgrade 'pip>=25.1'
+	@if $(PIP) install --quiet uv 2>/dev/null && VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --editable . --group dev; \
+	then :; else $(PIP) install --quiet --editable . --group dev; fi
 	@touch $@
 
 demo: $(STAMP)
@@ -30,4 +34,8 @@ test: check
 	$(BIN)/pytest -n auto
 
 bench: $(STAMP)
-	$(BIN)/python -m bench
+	@$(BIN)/python -m bench
+
+reference: $(STAMP)
+	@$(BIN)/python -m engine.cli.reference > $(VENV)/reference.md
+	@mkdir -p docs && mv $(VENV)/reference.md docs/reference.md
