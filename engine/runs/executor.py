@@ -37,6 +37,7 @@ from engine.plugins import (
 )
 from engine.runs.interpreter import (
     ANSWERED,
+    Close,
     Command,
     End,
     Examined,
@@ -75,6 +76,8 @@ FRESH = timedelta(minutes=5)
 
 _RECORD = insert(steps_table, "run", "path", "kind", "data", "at")
 _LISTEN = insert(waits_table, "run", "path", "kind", "due", "event_type", "field", "value")
+#: Kinds of record that leave something for later: `due` says when.
+_LATER = frozenset({"held", "retry", "pending", "hold"})
 _INTENT = insert(
     effects_table,
     "identity",
@@ -150,10 +153,9 @@ class _Result:
 
 @dataclass(slots=True)
 class _Closing:
-    """A question that ended: its effect's identity and outputs, and the row that the chat keeps of it."""
+    """An effect that ended without a call, and of a question the row that the chat keeps of it."""
 
-    identity: str
-    outputs: Mapping[str, Any]
+    result: _Result
     kept: tuple[str, str, Mapping[str, Any]] | None = None
 
 
@@ -342,6 +344,9 @@ class Executor:
         """Start what was asked for, after its commit."""
         for command in outcome.commands:
             match command:
+                case Perform() if command.earlier:
+                    leaf = active.state.leaves[command.path]
+                    self._spawn(active, command.path, self._take_up(active, command.path, leaf))
                 case Perform() if command.identity not in done:
                     work = self._attempt(active, command.path, command.step, command.identity, command.attempt)
                     self._spawn(active, command.path, work)
@@ -404,7 +409,7 @@ class Executor:
             return self._hold(path, leaf, step, hold[0], hold[1])
         effect = self._effect(active, path, identity, created, attempt)
         try:
-            outcome = await self._call(active, step, effect, inputs)
+            outcome = await self._call(active, step, effect, inputs, leaf.timeout)
         except ConnectionBroken as error:
             until = self.hub.clock.now() + HOLD
             self.held[connection or ""] = (until, str(error))
@@ -426,25 +431,32 @@ class Executor:
             self.hub.tell("effect.crashed", f"{step.id}: {type(error).__name__}: {error}", run=active.run.uid)
             return self._failure(step, leaf, path, f"{type(error).__name__}: {error}", "action-crashed", False)
         self.held.pop(connection or "", None)
-        return self._success(path, identity, effect, step, outcome)
+        return self._success(path, identity, effect, step, outcome, leaf.timeout)
 
-    async def _call(self, active: _Active, step: Step, effect: Effect, inputs: Mapping[str, Any]) -> Any:
+    async def _call(
+        self, active: _Active, step: Step, effect: Effect, inputs: Mapping[str, Any], timeout: Duration | None
+    ) -> Any:
         action = step.action
         assert action is not None
         params = action.params.model_validate(dict(inputs), context={"people": self.hub.directory.people})
         context = _Context(self, active, step, effect)
-        length = step.timeout if isinstance(step.timeout, Duration) and not action.pending else None
-        limit = length.seconds if length is not None and length.exact else ATTEMPT_TIMEOUT
+        limit = ATTEMPT_TIMEOUT
+        if timeout is not None and not action.pending:
+            now = self.hub.clock.now()
+            limit = (self.hub.lookups().add(now, timeout) - now).total_seconds()
         async with asyncio.timeout(limit):
             if inspect.iscoroutinefunction(action.function):
                 return await action.function(params, context)
             return await asyncio.to_thread(action.function, params, context)
 
-    def _success(self, path: str, identity: str, effect: Effect, step: Step, outcome: Any) -> _Result:
+    def _success(
+        self, path: str, identity: str, effect: Effect, step: Step, outcome: Any, timeout: Duration | None = None
+    ) -> _Result:
         assert step.action is not None
         if isinstance(outcome, Pending):
             now = self.hub.clock.now()
-            pending = Record(path, "pending", {"outputs": dict(outcome.outputs), "due": self._answer_due(step, now)})
+            due = self.hub.lookups().add(now, timeout) if timeout is not None else None
+            pending = Record(path, "pending", {"outputs": dict(outcome.outputs), "due": due})
             return _Result([pending], identity, "pending", step.action.name, outcome.outputs, effect=effect)
         outputs = outputs_of_result(step.action, outcome)
         size = len(dumps(outputs))
@@ -454,9 +466,6 @@ class Executor:
             return self._failure(step, leaf, path, text, "output-too-large", True)
         done = Record(path, "done", {"outputs": outputs})
         return _Result([done], identity, "done", step.action.name, outputs, effect=effect)
-
-    def _answer_due(self, step: Step, now: datetime) -> datetime | None:
-        return self.hub.lookups().add(now, step.timeout) if isinstance(step.timeout, Duration) else None
 
     def _failure(
         self,
@@ -479,10 +488,22 @@ class Executor:
         return _Result([record], leaf.identity, state, error=record.data["error"], attempt=leaf.attempt)
 
     def _hold(self, path: str, leaf: Leaf, step: Step, until: datetime, why: str) -> _Result:
-        """Leave the effect for later without counting the attempt."""
+        """Take the intent back: what is held is decided anew when it goes out. A further attempt keeps its inputs."""
         error = {"message": why, "step": step.id, "code": "connection-held"}
-        data = {"attempt": leaf.attempt, "due": until, "error": error}
-        return _Result([Record(path, "retry", data)], leaf.identity, "intent", error=error, attempt=leaf.attempt)
+        if leaf.attempt > 1:
+            data = {"attempt": leaf.attempt, "due": until, "error": error}
+            return _Result([Record(path, "retry", data)], leaf.identity, "intent", error=error, attempt=leaf.attempt)
+        held = Record(path, "held", {"due": until, "error": error})
+        return _Result([held], leaf.identity, "held", error=error)
+
+    def held_until(self, step: Step) -> datetime | None:
+        """Give until when the connection of a step is left alone, None where it is not."""
+        assert step.action is not None
+        try:
+            until, _ = self.held[self._connection_of(step.action, step) or ""]
+        except (KeyError, ActionError):  # what is not configured fails when it is performed
+            return None
+        return until if until > self.hub.clock.now() else None
 
     def _effect(self, active: _Active, path: str, identity: str, at: datetime, attempt: int) -> Effect:
         run = active.run
@@ -559,7 +580,7 @@ class Executor:
         for result in fresh:
             active.state.apply_all(record for record in result.records if record.kind != "hold")
         inline = fresh if applied is not None else []
-        write = _Write(self, active, results[:applied], outcome, inline, seen, self._closings(active, outcome))
+        write = _Write(self, active, results[:applied], outcome, inline, seen, self._closings(outcome))
         events, woken = await self.hub.journal.transact(write)
         for result in results:
             self._report(active, result)
@@ -573,22 +594,24 @@ class Executor:
         if woken:
             self.hub.runs_woken(woken)
 
-    def _closings(self, active: _Active, outcome: Outcome) -> list[_Closing]:
-        """Give the questions that nobody waits for any more, with what the chat that asked keeps of each."""
+    def _closings(self, outcome: Outcome) -> list[_Closing]:
+        """Give the effects that are waited for no longer; of a question, also what the chat that asked keeps."""
         closings = []
-        for record in outcome.records:
-            leaf = active.state.leaves.get(record.path)
-            if record.kind != "done" or leaf is None or leaf.identity is None or "answer" not in leaf.outputs:
+        for command in outcome.commands:
+            row = self._effect_row(command.identity) if isinstance(command, Close) else None
+            if not isinstance(command, Close) or row is None:
                 continue
-            row = self._effect_row(leaf.identity)
-            if row is None or row["state"] != "pending":
-                continue
-            closing = _Closing(leaf.identity, leaf.outputs)
+            state = "failed" if command.outputs is None else "done"
+            result = _Result(
+                [], command.identity, state, outputs=command.outputs, error=command.error, attempt=command.attempt
+            )
+            closing = _Closing(result)
             provider: Any = self.hub.provider(row["connection"]) if row["connection"] else None
-            if hasattr(provider, "closing"):
-                now, by = self.hub.clock.now(), leaf.outputs["by"]
-                answer = Fact(ANSWERED, now, data={"answer": leaf.outputs["answer"]}, actor=by) if by else None
-                key, kept = provider.closing(leaf.identity, now, answer)
+            if row["state"] == "pending" and hasattr(provider, "closing"):
+                now, outputs = self.hub.clock.now(), command.outputs or {}
+                by = outputs.get("by")
+                answer = Fact(ANSWERED, now, data={"answer": outputs.get("answer")}, actor=by) if by else None
+                key, kept = provider.closing(command.identity, now, answer)
                 closing.kept = (row["connection"], key, kept)
             closings.append(closing)
         return closings
@@ -652,10 +675,8 @@ class _Write:
             if isinstance(command, End):
                 events += self._end(cursor, command, now)
         for closing in self.closings:
-            cursor.execute(
-                "UPDATE effects SET state = 'done', result = ?, ended = ? WHERE identity = ?",
-                (dumps(dict(closing.outputs)), micros(now), closing.identity),
-            )
+            events += self._result(cursor, closing.result, now)
+            woken += self._release(cursor, closing.result)
             if closing.kept is not None:
                 save_row(cursor, *closing.kept)
         self._run(cursor, now)
@@ -672,7 +693,7 @@ class _Write:
         run, at = self.active.run.id, micros(now)
         listening = self.active.state.ended is None
         for record in records:
-            if listening and record.kind in ("retry", "pending", "hold") and record.data.get("due") is not None:
+            if listening and record.kind in _LATER and record.data.get("due") is not None:
                 cursor.execute(_LISTEN, (run, record.path, "timer", micros(record.data["due"]), None, None, None))
         kept = [record for record in records if record.kind != "hold"]
         cursor.executemany(_RECORD, [(run, r.path, r.kind, dumps(dict(r.data)), at) for r in kept])
@@ -687,7 +708,7 @@ class _Write:
         if known is not None:
             if known["state"] != "failed" and known["run"] != run.id:
                 raise _Overtaken
-            if known["state"] not in ("failed", "skipped") and known["inputs_hash"] != hash:
+            if known["state"] not in ("failed", "skipped", "held") and known["inputs_hash"] != hash:
                 raise IdentityClash(command.identity, command.path)
             cursor.execute("DELETE FROM effects WHERE id = ?", (known["id"],))
         values = (command.identity, run.id, command.path, command.step.action.name, connection, kind.value)
@@ -767,7 +788,9 @@ class _Write:
         if self.seen is not None:
             cursor.execute("UPDATE runs SET wake = 0 WHERE id = ? AND wake = ?", (run.id, self.seen))
             if self.active.state.ended is None:
-                cursor.execute("UPDATE runs SET state = ? WHERE id = ?", (summary(self.active.state), run.id))
+                asking = any(isinstance(command, LookUp | Refresh) for command in self.outcome.commands)
+                state = "running" if asking else summary(self.active.state)
+                cursor.execute("UPDATE runs SET state = ? WHERE id = ?", (state, run.id))
 
 
 def wake(cursor: sqlite3.Cursor, runs: Sequence[int]) -> None:
@@ -804,9 +827,13 @@ def summary(state: RunState) -> str:
         return "needs_decision"
     if any(leaf.status == "intent" for leaf in leaves):
         return "running"
-    if any(leaf.status == "retry" and (leaf.error or {}).get("code") == "connection-held" for leaf in leaves):
+    if any(_waits_for_connection(leaf) for leaf in leaves):
         return "held"
     return "waiting"
+
+
+def _waits_for_connection(leaf: Leaf) -> bool:
+    return leaf.status == "held" or (leaf.status == "retry" and (leaf.error or {}).get("code") == "connection-held")
 
 
 def run_of(row: sqlite3.Row) -> Run:
@@ -921,6 +948,9 @@ class _View:
         if row is None:
             return None
         return KnownEffect(row["state"], row["run"], loads(row["result"]))
+
+    def held(self, step: Step) -> datetime | None:
+        return self._executor.held_until(step)
 
     def events(self, event_type: str, after: int) -> Sequence[tuple[int, Event]]:
         rows = self._hub.reader.execute(

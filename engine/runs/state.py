@@ -1,10 +1,12 @@
 """What is known of a run: its append-only records, and the state they add up to.
 
 A *path* names one performance of a step: the ids of the groups around it and its own, each followed by `[item]` inside
-a loop and `#n` inside a repeat: `ladder#2/ask`, `file[ab12]/make`. The empty path is the run itself.
+a loop and `#n` inside a repeat: `ladder#2/ask`, `file[ab12]/make`; signs of an item's key that would be read as part
+of the path are written `%2F`. The empty path is the run itself, `!vars` its variables.
 
-Kinds of record: `round vars deadline decided items lookup intent retry pending done failed skipped wait iterated
-repeated failing told retried parked begun ended`.
+Kinds of record: of the run `round vars failing told retried ended`; of a step `decided items asking lookup deadline
+failed`; of an effect or a wait `held intent retry pending parked closed wait done failed skipped`; of a repeat `begun
+iterated repeated`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-LeafStatus = Literal["intent", "retry", "pending", "parked", "wait", "done", "failed"]
+from engine.calendars import Duration
+
+LeafStatus = Literal["held", "intent", "retry", "pending", "parked", "wait", "done", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Run:
 
 @dataclass(slots=True)
 class Leaf:
-    """An effect or a wait, as far as it has come."""
+    """An effect or a wait, as far as it has come. One that is held has no intent yet."""
 
     status: LeafStatus
     outputs: Mapping[str, Any] = field(default_factory=dict)
@@ -57,7 +61,8 @@ class Leaf:
     attempt: int = 1
     due: datetime | None = None
     since: int = 0
-    asked: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()  #: ids of those who may answer
+    timeout: Duration | None = None  #: of one attempt, or from delivery to the answer
 
 
 @dataclass(slots=True)
@@ -81,9 +86,11 @@ class RunState:
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     leaves: dict[str, Leaf] = field(default_factory=dict)
     pauses: dict[str, Pause] = field(default_factory=dict)
-    deadlines: dict[str, datetime] = field(default_factory=dict)
+    asking: dict[str, datetime] = field(default_factory=dict)  #: the instant that look-ups at a path were asked with
+    deadlines: dict[str, datetime | None] = field(default_factory=dict)  #: None where the group has ended
     cursors: dict[str, int] = field(default_factory=dict)
-    taken: dict[str, set[int]] = field(default_factory=dict)
+    taken: dict[str, set[int]] = field(default_factory=dict)  #: events that ended waits, by the item around them
+    retries: int = 0  #: how often a person let it go on after it had failed
     failing: Mapping[str, Any] | None = None
     told: bool = False
     ended: str | None = None
@@ -98,9 +105,8 @@ class RunState:
 
     def _round(self, _path: str, _data: Mapping[str, Any]) -> None:
         fresh = RunState(self.run)
-        for name in ("vars", "decided", "items", "answers", "leaves", "pauses", "deadlines", "cursors", "taken"):
+        for name in self.__slots__:
             setattr(self, name, getattr(fresh, name))
-        self.failing, self.told, self.ended = None, False, None
 
     def _leaf(self, path: str, status: LeafStatus, data: Mapping[str, Any]) -> None:
         leaf = self.leaves.get(path) or Leaf(status)
@@ -112,19 +118,61 @@ class RunState:
         leaf.due = data.get("due")
         leaf.since = data.get("since", leaf.since)
         leaf.asked = tuple(data.get("asked", leaf.asked))
+        leaf.timeout = data.get("timeout", leaf.timeout)
         self.leaves[path] = leaf
+        self._take(data)
+
+    def _closed(self, path: str, _data: Mapping[str, Any]) -> None:
+        self.leaves.pop(path, None)
+
+    def _take(self, data: Mapping[str, Any]) -> None:
         if data.get("event_id") is not None:
-            self.taken.setdefault(data["place"], set()).add(data["event_id"])
+            self.taken.setdefault(data["branch"], set()).add(data["event_id"])
+
+    def _repeated(self, path: str, data: Mapping[str, Any]) -> None:
+        self.pauses[path] = Pause(data["n"], done=bool(data["done"]))
+        self._take(data)
 
     def _retried(self, _path: str, _data: Mapping[str, Any]) -> None:
+        """Begin what failed anew; what `on_failure` did was about that failure and is forgotten."""
         for path in (self.failing or {}).get("paths", ()):
-            self.leaves.pop(path, None)
-            for inside in [p for p in self.deadlines if p == path or p.startswith(path + "/")]:
-                del self.deadlines[inside]
-        for path in [p for p, leaf in self.leaves.items() if leaf.status == "failed" and p.startswith("on_failure/")]:
-            del self.leaves[path]
-        self.deadlines.pop("", None)
+            for table in (self.leaves, self.answers, self.asking):
+                table.pop(path, None)
+            for near in [p for p in self.deadlines if p == path or within(p, path) or within(path, p)]:
+                del self.deadlines[near]
+        self._begin_again()
+        for table in self._by_path():
+            for path in [p for p in table if within(p, "on_failure") or within(p, "owner")]:
+                del table[path]
+        self.retries += 1
         self.failing, self.told, self.ended = None, False, None
+
+    def _begin_again(self) -> None:
+        """Let what a time-out cut off go on: waits begin anew, attempts and iterations that were due later come now."""
+        for path, leaf in list(self.leaves.items()):
+            if leaf.status == "wait":
+                del self.leaves[path]
+            elif leaf.status == "retry":
+                leaf.due = None
+        for pause in self.pauses.values():
+            pause.due = None
+
+    def _by_path(self) -> tuple[dict[str, Any], ...]:
+        return (
+            self.decided,
+            self.items,
+            self.answers,
+            self.leaves,
+            self.pauses,
+            self.asking,
+            self.deadlines,
+            self.cursors,
+        )
+
+
+def within(path: str, around: str) -> bool:
+    """Whether a path lies inside that of a group, a loop or a repeat; everything lies inside the empty one."""
+    return path.startswith((f"{around}/", f"{around}[", f"{around}#")) if around else path != ""
 
 
 _APPLY: dict[str, Callable[[RunState, str, Mapping[str, Any]], None]] = {
@@ -133,26 +181,23 @@ _APPLY: dict[str, Callable[[RunState, str, Mapping[str, Any]], None]] = {
     "deadline": lambda s, p, d: s.deadlines.__setitem__(p, d["at"]),
     "decided": lambda s, p, d: s.decided.__setitem__(p, bool(d["value"])),
     "items": lambda s, p, d: s.items.__setitem__(p, [(str(key), value) for key, value in d["items"]]),
+    "asking": lambda s, p, d: s.asking.__setitem__(p, d["at"]),
     "lookup": lambda s, p, d: s.answers.setdefault(p, {}).__setitem__(d["call"], d["answer"]),
+    "held": lambda s, p, d: s._leaf(p, "held", d),
     "intent": lambda s, p, d: s._leaf(p, "intent", d),
     "retry": lambda s, p, d: s._leaf(p, "retry", d),
     "pending": lambda s, p, d: s._leaf(p, "pending", d),
     "parked": lambda s, p, d: s._leaf(p, "parked", d),
+    "closed": RunState._closed,
     "wait": lambda s, p, d: s._leaf(p, "wait", d),
     "done": lambda s, p, d: s._leaf(p, "done", d),
     "failed": lambda s, p, d: s._leaf(p, "failed", d),
     "skipped": lambda s, p, d: None,
     "iterated": lambda s, p, d: s.pauses.__setitem__(p, Pause(d["n"], d.get("due"))),
     "begun": lambda s, p, d: s.pauses.__setitem__(p, Pause(d["n"], running=True)),
-    "repeated": lambda s, p, d: _repeated(s, p, d),
+    "repeated": RunState._repeated,
     "failing": lambda s, p, d: setattr(s, "failing", d),
     "told": lambda s, p, d: setattr(s, "told", True),
     "retried": RunState._retried,
     "ended": lambda s, p, d: setattr(s, "ended", d["state"]),
 }
-
-
-def _repeated(state: RunState, path: str, data: Mapping[str, Any]) -> None:
-    state.pauses[path] = Pause(data["n"], done=bool(data["done"]))
-    if data.get("event_id") is not None:
-        state.taken.setdefault(data["place"], set()).add(data["event_id"])

@@ -1,0 +1,241 @@
+"""Effects: their identity, their inputs, what is known of them already, and their attempts."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from engine.domain import Person
+from engine.runs.commands import ANSWERED, Close, Listen, Perform, Refresh, StepError, Unlisten
+from engine.runs.state import Leaf, Record, within
+from engine.runs.turn import Blocked, Env, Turn, empty_link, outputs_of, shown
+from engine.store.codec import dumps, encode
+from engine.workflow.expressions import Scope
+from engine.workflow.model import Retry, Step, TemplateUse
+
+
+def effect(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
+    """Give the outputs of an effect that is done; asks for what brings it there, and blocks until then."""
+    leaf = turn.state.leaves.get(path)
+    due = leaf is None or leaf.due is None or turn.view.now >= leaf.due
+    match leaf.status if leaf is not None else "held":
+        case "done":
+            assert leaf is not None
+            return outputs_of(leaf)
+        case "pending":
+            assert leaf is not None
+            return _answer(turn, path, leaf)
+        case "held" if due:
+            return _new(turn, step, path, env)
+        case "retry" if due:
+            assert leaf is not None
+            _hold_back(turn, step, path, env, leaf)
+            turn.commands.append(Unlisten(path))
+            turn.commands.append(Perform(path, step, str(leaf.identity), leaf.attempt))
+            turn.put(path, "intent", {"attempt": leaf.attempt})
+        case _:
+            pass
+    raise Blocked
+
+
+def _new(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
+    """Begin an effect, or take over what is recorded under its identity."""
+    assert step.action is not None
+    with turn.evaluating(step.id, path):
+        identity = _identity(turn, step, path, env)
+    if step.action.lasts or step.once_per:
+        kept = _known(turn, step, path, identity)
+        if kept is not None:
+            return kept
+    _hold_back(turn, step, path, env)
+    with turn.evaluating(step.id, path):
+        inputs = _inputs(turn, step, path, env)
+        turn.view.check_inputs(step, inputs)
+        timeout = None if step.timeout is None else turn.length("timeout", step.timeout, turn.scope(path, env))
+    intent = {"identity": identity, "attempt": 1, "since": turn.view.newest_event, "timeout": timeout}
+    if step.action.pending:
+        intent["asked"] = _asked(turn, inputs)
+        turn.commands.append(Listen(path, "event", None, ANSWERED, "event.data.question", dumps(identity)))
+    turn.put(path, "intent", intent)
+    turn.commands.append(Perform(path, step, identity, 1, inputs))
+    raise Blocked
+
+
+def _known(turn: Turn, step: Step, path: str, identity: str) -> Mapping[str, Any] | None:
+    """Give the recorded outputs of an identity; None where it is to be done. Blocks while another sees to it."""
+    twin = next((leaf for p, leaf in turn.state.leaves.items() if p != path and leaf.identity == identity), None)
+    if twin is not None and twin.status == "done":
+        return _keep(turn, path, identity, twin.outputs)
+    if twin is not None and twin.status != "failed":
+        raise Blocked  # another item of this run has begun it
+    known = turn.view.effect(identity)
+    if known is None or known.state == "failed":
+        return None
+    if known.state in ("done", "skipped"):  # passed over by a person: it is not done again
+        return _keep(turn, path, identity, known.outputs or {})
+    if known.run != turn.state.run.id:
+        turn.ask(Listen(path, "effect", None, "effect", "identity", identity))
+        raise Blocked
+    if known.state == "held":
+        return None
+    turn.put(path, "intent", {"identity": identity, "attempt": 1})
+    turn.commands.append(Perform(path, step, identity, 1, earlier=True))
+    raise Blocked
+
+
+def _keep(turn: Turn, path: str, identity: str, outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    turn.put(path, "done", {"outputs": dict(outputs), "identity": identity, "kept": True})
+    return outputs_of(turn.state.leaves[path])
+
+
+def _hold_back(turn: Turn, step: Step, path: str, env: Env, leaf: Leaf | None = None) -> None:
+    """Block where nothing may go out: after a time-out around it, on a connection that is held, on stale state."""
+    if env.deadline is not None and turn.view.now >= env.deadline:
+        raise Blocked
+    until = turn.view.held(step)
+    if until is not None:
+        if leaf is not None:
+            turn.commands.append(Unlisten(path))
+        turn.put(path, "held" if leaf is None else "retry", {"due": until})
+        turn.commands.append(Listen(path, "timer", until))
+        raise Blocked
+    if turn.workflow.stop_when is not None and turn.view.stale and turn.state.failing is None:
+        turn.ask(Refresh())
+        raise Blocked
+
+
+# --- identity and inputs ---------------------------------------------------------------------------------------------
+
+
+def _identity(turn: Turn, step: Step, path: str, env: Env) -> str:
+    assert step.action is not None
+    run = turn.state.run
+    if not step.once_per:
+        rounds = [] if step.action.lasts else [str(run.round)]
+        return "/".join([turn.workflow.id, run.key, *rounds, step.id + env.marks])
+    scope = turn.scope(path, env)
+    values = [part.evaluate(scope) for part in step.once_per]
+    if all(value is None for value in values):
+        raise StepError(f"'once_per' is null: {empty_link(step.once_per[0], scope)}", "null-input")
+    return "/".join([turn.workflow.id, step.id, *(escaped(text_key(value)) for value in values)])
+
+
+def text_key(value: Any) -> str:
+    """Give a value as part of an identity."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return value
+    if (own := getattr(value, "id", None)) is not None:
+        return str(own)
+    encoded = encode(value)
+    if isinstance(encoded, dict) and len(encoded) == 1:
+        return str(next(iter(encoded.values())))
+    raise StepError(f"must be a text, a number or a record, not {shown(value)}", "no-key")
+
+
+def escaped(key: str) -> str:
+    """Give a key so that it is one part of a path or an identity, whatever is in it."""
+    for sign in "%/[]#":
+        key = key.replace(sign, f"%{ord(sign):02X}")
+    return key
+
+
+def _inputs(turn: Turn, step: Step, path: str, env: Env) -> dict[str, Any]:
+    """Render the inputs; a template becomes its text."""
+    assert step.action is not None
+    scope = turn.scope(path, env)
+    fields = {(f.alias or name): f for name, f in step.action.params.model_fields.items()}
+    inputs: dict[str, Any] = {}
+    for name, tree in step.inputs.items():
+        value = turn.render(tree, scope, markdown=name in step.markdown)
+        if value is not None:
+            inputs[name] = value
+        elif name in fields and fields[name].is_required():
+            raise StepError(f"'{name}' is null: {empty_link(getattr(tree, 'whole', None), scope)}", "null-input")
+    if step.template is not None:
+        inputs[step.template.into] = _template(turn, step.template, scope)
+    return inputs
+
+
+def _template(turn: Turn, use: TemplateUse, scope: Scope) -> Any:
+    name = str(use.name.evaluate(scope))
+    data = {key: turn.render(tree, scope, markdown=False) for key, tree in use.data.items()}
+    text = turn.view.render_template(name, scope, data)
+    return {"name": name, "text": text} if use.whole else text
+
+
+# --- questions -------------------------------------------------------------------------------------------------------
+
+
+def _asked(turn: Turn, inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the ids of those who may answer; empty where an action asks nobody in particular."""
+    to = inputs.get("to")
+    asked: Sequence[Any] = to if isinstance(to, list | tuple) else [to]
+    people = turn.view.world.directory.people
+    found = [people.join(one) if isinstance(one, Person) else people.person(str(one)) for one in asked if one]
+    return tuple(person.id for person in found if person is not None)
+
+
+def _answer(turn: Turn, path: str, leaf: Leaf) -> Mapping[str, Any]:
+    """Look for the answer to a question: the first by somebody who was asked counts."""
+    people = turn.view.world.directory.people
+    for _, event in turn.view.events(ANSWERED, leaf.since):
+        if event.data.get("question") != leaf.identity:
+            continue
+        if leaf.asked and (event.actor is None or people.join(event.actor).id not in leaf.asked):
+            continue
+        by = people.join(event.actor) if event.actor is not None else None
+        return _closed(turn, path, leaf, {"answer": event.data.get("answer"), "by": by, "timed_out": False})
+    if leaf.due is not None and turn.view.now >= leaf.due:
+        return _closed(turn, path, leaf, {"answer": None, "by": None, "timed_out": True})
+    raise Blocked
+
+
+def _closed(turn: Turn, path: str, leaf: Leaf, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    outputs = {**leaf.outputs, **answer}
+    turn.put(path, "done", {"outputs": outputs})
+    turn.commands += [Unlisten(path), Close(path, str(leaf.identity), leaf.attempt, outputs)]
+    return outputs_of(turn.state.leaves[path])
+
+
+def abandon(turn: Turn, around: str) -> None:
+    """Close what is waited for at a path and under it: questions without an answer, attempts that were to come."""
+    for path, leaf in list(turn.state.leaves.items()):
+        if leaf.status in ("pending", "retry") and leaf.identity and (path == around or within(path, around)):
+            error = {"message": "nobody waits for it any more", "step": path, "code": "abandoned"}
+            turn.commands.append(Close(path, leaf.identity, leaf.attempt, error=leaf.error or error))
+            turn.put(path, "closed")
+
+
+# --- attempts --------------------------------------------------------------------------------------------------------
+
+
+def after_failed_attempt(
+    step: Step, leaf: Leaf, message: str, code: str, now: datetime, *, permanent: bool, after: float | None
+) -> Record:
+    """Give the record that a failed attempt leaves: another one due later, or the end of the effect.
+
+    The pause doubles from `every` up to `at_most`. A jitter of up to a fifth lengthens it between those two; it
+    follows from the identity, so that the same attempt always gets the same pause. A `Retry-After` counts where it is
+    longer.
+    """
+    retry: Retry = step.retry
+    error = {"message": message, "step": step.id, "code": code}
+    if permanent or leaf.attempt >= retry.max:
+        return Record("", "failed", {"error": error, "attempt": leaf.attempt})
+    jitter = 1 + 0.2 * zlib.crc32(f"{leaf.identity}/{leaf.attempt}".encode()) / 0xFFFFFFFF
+    pause = min(retry.every.seconds * 2 ** (leaf.attempt - 1) * jitter, retry.at_most.seconds)
+    due = now + timedelta(seconds=max(pause, after or 0.0))
+    return Record("", "retry", {"attempt": leaf.attempt + 1, "due": due, "error": error})
+
+
+def relabelled(step: Step, text: str) -> Step:
+    """Give the step that says a text."""
+    return replace(step, inputs={**step.inputs, "text": text})

@@ -1,0 +1,186 @@
+"""One turn of the interpreter: what it knows, what it has decided so far, and the evaluation of expressions in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from engine.calendars import Duration, parse_duration
+from engine.runs.commands import Command, LookUp, StepError, View
+from engine.runs.state import Leaf, Record, RunState
+from engine.store.codec import decode, encode
+from engine.workflow.expressions import EvaluationError, Expression, NeedLookup, Scope, Text
+from engine.workflow.model import Length, Workflow
+
+#: Where the look-ups of `vars` are recorded.
+VARS = "!vars"
+
+
+class Failed(Exception):
+    """A step failed. `paths` are what a retry of the run begins anew: of a loop, those of every failed item."""
+
+    def __init__(self, path: str, error: Mapping[str, Any]) -> None:
+        super().__init__(str(error.get("message")))
+        self.paths, self.error = [path], error
+
+
+class Blocked(Exception):
+    """Nothing further can be decided here until something comes back."""
+
+
+class Finished(Exception):
+    """The run reached a `finish`."""
+
+    def __init__(self, reason: str, failed: bool) -> None:
+        super().__init__(reason)
+        self.reason, self.failed = reason, failed
+
+
+class Stopped(Exception):
+    """`stop_when` came true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """What steps at one place see: outputs by step id, the names of loops, and the marks of an effect's identity."""
+
+    outputs: dict[str, Any]
+    names: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str = ""
+    branch: str = ""  #: the item around, whose waits look back for themselves
+    marks: str = ""
+    deadline: datetime | None = None  #: the nearest `timeout` around
+
+    def inside(self, path: str) -> Env:
+        """Give what the steps of the group at `path` see."""
+        return replace(self, prefix=path + "/")
+
+    def naming(self, **names: Any) -> Env:
+        """Give the same with more names."""
+        return replace(self, names={**self.names, **names})
+
+
+class Turn:
+    """What is known and what was decided while a run is brought forward once."""
+
+    def __init__(self, workflow: Workflow, state: RunState, view: View) -> None:
+        self.workflow, self.state, self.view = workflow, state, view
+        self.records: list[Record] = []
+        self.commands: list[Command] = []
+
+    def put(self, path: str, kind: str, data: Mapping[str, Any] | None = None) -> None:
+        """Write a record and take it in."""
+        record = Record(path, kind, data or {})
+        self.state.apply(record)
+        self.records.append(record)
+
+    def put_values(self, path: str, kind: str, data: Mapping[str, Any]) -> None:
+        """Write a record whose values are read again as a restart would read them."""
+        self.put(path, kind, decode(encode(data)))
+
+    def ask(self, command: Command) -> None:
+        """Ask for something, once."""
+        if command not in self.commands:
+            self.commands.append(command)
+
+    def raise_if_failed(self, path: str) -> None:
+        """Fail where this failed before."""
+        leaf = self.state.leaves.get(path)
+        if leaf is not None and leaf.status == "failed":
+            raise Failed(path, leaf.error or {})
+
+    # --- evaluation --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def evaluating(self, step: str, path: str) -> Iterator[None]:
+        """Turn what may happen while an expression is evaluated into what the run does about it."""
+        try:
+            yield
+        except NeedLookup as need:
+            if path not in self.state.asking:  # the answer is looked for under the instant that was asked with
+                self.put(path, "asking", {"at": self.view.now})
+            self.ask(LookUp(path, need.name, need.args))
+            raise Blocked from None
+        except (EvaluationError, StepError, ValueError) as error:
+            code = error.code if isinstance(error, StepError) else "evaluation"
+            failed = {"message": str(error) or type(error).__name__, "step": step, "code": code}
+            self.put(path, "failed", {"error": failed})
+            raise Failed(path, failed) from None
+
+    def scope(self, path: str, env: Env) -> Scope:
+        """Give what an expression at a path reads."""
+        state, view = self.state, self.view
+        view.world.answers = state.answers.get(path, {})
+        names: dict[str, Any] = {
+            "event": env.names.get("arriving", view.event),
+            "vars": {**view.world.directory.vars, **(state.vars or env.names.get("vars_so_far") or {})},
+            "steps": env.outputs,
+            "item": env.names.get("item"),
+            "iteration": env.names.get("iteration"),
+            "inputs": {},
+            "run": {
+                "id": state.run.uid,
+                "key": state.run.key,
+                "round": state.run.round,
+                "event": view.event,
+                "started_at": state.run.created,
+                "error": env.names.get("run_error"),
+            },
+            "workflow": {"id": self.workflow.id, "name": self.workflow.name, "owner": self.workflow.owner},
+        }
+        if state.run.subject_type is not None:
+            names[state.run.subject_type] = view.subject
+        directory = view.world.directory
+        now = state.asking.get(path, view.now)
+        return Scope(names, view.world, now, directory.zone, directory.default_calendar)
+
+    def render(self, tree: Any, scope: Scope, *, markdown: bool) -> Any:
+        """Give the value of a tree; depth is bounded by the reader."""
+        if isinstance(tree, Text):
+            return tree.evaluate(scope, markdown=markdown)
+        if isinstance(tree, Mapping):
+            return {key: self.render(value, scope, markdown=markdown) for key, value in tree.items()}
+        if isinstance(tree, list | tuple):
+            return [self.render(value, scope, markdown=markdown) for value in tree]
+        return tree
+
+    def length(self, name: str, length: Length, scope: Scope) -> Duration:
+        """Give the duration of a key such as `every`; raises `StepError` where it is none."""
+        if isinstance(length, Duration):
+            return length
+        value = length.evaluate(scope)
+        if value is None:
+            raise StepError(f"'{name}' is null: {empty_link(length.whole, scope)}", "null-input")
+        if isinstance(value, str):
+            value = parse_duration(value)
+        if not isinstance(value, Duration):
+            raise StepError(f"'{name}' must be a duration such as 7d or 3bd, not {shown(value)}", "no-duration")
+        return value
+
+    def due(self, name: str, length: Length, step: str, path: str, env: Env) -> datetime:
+        """Give the instant that lies `length` from now."""
+        with self.evaluating(step, path):
+            return self.view.world.add(self.view.now, self.length(name, length, self.scope(path, env)))
+
+
+def outputs_of(leaf: Leaf) -> dict[str, Any]:
+    """Give what later steps read of a step that has ended."""
+    failed = leaf.status == "failed"
+    return {**leaf.outputs, "failed": failed, "error": leaf.error if failed else None}
+
+
+def empty_link(expression: Expression | None, scope: Scope) -> str:
+    """Name the parts of an expression that have no value."""
+    nulls = expression.trace(scope).nulls if expression is not None else ()
+    if not nulls:
+        return "it has no value"
+    return f"{' and '.join(nulls)} {'has' if len(nulls) == 1 else 'have'} no value"
+
+
+def shown(value: Any) -> str:
+    """Show a value in a message."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
