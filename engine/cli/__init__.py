@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "check": "engine.cli.check",
     "list": "engine.cli.listing",
     "explain": "engine.cli.explain",
+    "status": "engine.cli.status",
 }
 
 

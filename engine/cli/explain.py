@@ -1,14 +1,15 @@
-"""`hotwash explain`: what a problem code, an action, a trigger or a provider means."""
+"""`hotwash explain`: why an event led to what it did; what a problem code, an action, a trigger or a provider means."""
 
 from __future__ import annotations
 
 import importlib
+import re
 import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli import exits, listing, output
+from engine.cli import exits, listing, output, reading
 from engine.cli.project import ProjectOption
 from engine.problems import CODES, Code, did_you_mean
 
@@ -26,27 +27,50 @@ DECLARING = (
     "engine.workflow.check",
 )
 
+#: An event's id or number; the beginning of an id without its `evt_` may be the name of something else.
+_EVENT = re.compile(r"evt_[0-9a-f]*|#?[0-9]+")
+_MAYBE_EVENT = re.compile(r"[0-9a-f]{3,}")
+
 
 @app.command()
 def explain(
-    what: Annotated[str, typer.Argument(metavar="CODE|ACTION|TRIGGER|PROVIDER", help="What to explain.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="EVENT|CODE|ACTION|TRIGGER|PROVIDER", help="What to explain.", show_default=False),
+    ],
+    workflow: Annotated[
+        str | None, typer.Argument(metavar="[WORKFLOW]", help="What an event meant to this workflow alone.")
+    ] = None,
     project: ProjectOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Of an event: print JSON, for programs.")] = False,
 ) -> None:
-    """Say what a problem code means, or what an action, a trigger or a provider does and takes."""
+    """Say what an event led to and why, or why not, for every workflow that listened.
+
+    Or what a problem code means, or what an action, a trigger or a provider does and takes.
+    """
+    if workflow is not None or _EVENT.fullmatch(what):
+        reading.explain_event(what, workflow, project, as_json=json)
+        return
     code = known_codes().get(what)
     if code is not None:
         _print_code(code)
         return
     catalogue, config = listing.open_or_bare(project)
-    if not explain_name(what, catalogue, config):
-        known = [*CODES, *catalogue.actions, *catalogue.triggers, *catalogue.providers, *catalogue.sources]
-        hint = did_you_mean(what, known) if len(what) > 2 else None
-        near = (
-            hint
-            if hint and hint.startswith("did you mean")
-            else "'hotwash list actions' and the like say what there is"
-        )
-        raise exits.CommandError(f"no code, action, trigger or provider is called '{what}'", hint=near)
+    if explain_name(what, catalogue, config):
+        return
+    if _MAYBE_EVENT.fullmatch(what):
+        reading.explain_event(what, None, project, as_json=json)
+        return
+    raise exits.CommandError(
+        f"no event, code, action, trigger or provider is called '{what}'", hint=_nearest(what, catalogue)
+    )
+
+
+def _nearest(what: str, catalogue: Catalogue) -> str:
+    known = [*CODES, *catalogue.actions, *catalogue.triggers, *catalogue.providers, *catalogue.sources]
+    hint = did_you_mean(what, known) if len(what) > 2 else None
+    near = hint if hint and hint.startswith("did you mean") else None
+    return near or "'hotwash list actions' and the like, and 'hotwash events list', say what there is"
 
 
 def known_codes() -> dict[str, Code]:
@@ -120,17 +144,21 @@ def _print_heading(name: str, kind: str, plugin: str, doc: str) -> None:
 
 
 def _print_inputs(title: str, model: Any) -> None:
-    """Print the fields of a pydantic model: name, type, whether it is needed, description."""
-    if not model.model_fields:
-        return
-    output.say(f"\n{title}")
+    rows = [(f"  {name}", *rest) for name, *rest in input_rows(model)]
+    if rows:
+        output.say(f"\n{title}")
+        output.table(("  NAME", "TYPE", "DEFAULT", "WHAT"), rows)
+
+
+def input_rows(model: Any) -> list[tuple[str, str, str, str]]:
+    """Give the fields of a pydantic model: name, type, `required` or the default, description."""
     properties = model.model_json_schema(mode="validation").get("properties", {})
     rows = []
     for name, field in model.model_fields.items():
         key = field.alias or name
         need = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
-        rows.append((f"  {key}", _type_name(properties.get(key, {})), need, field.description))
-    output.table(("  NAME", "TYPE", "DEFAULT", "WHAT"), rows)
+        rows.append((key, _type_name(properties.get(key, {})), need, field.description or ""))
+    return rows
 
 
 def _default(value: Any) -> str:

@@ -1,0 +1,204 @@
+"""`hotwash status`: how things stand, and what needs somebody."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from engine.cli import output
+from engine.cli.project import ProjectOption
+from engine.cli.reading import JsonOption, Reading, library_of, reading
+
+if TYPE_CHECKING:
+    from engine.cli.histories import Times
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def status(project: ProjectOption = None, json: JsonOption = False) -> None:
+    """Say what waits and until when, what is late, what needs a decision, and what does not work."""
+    from engine import reports
+    from engine.clock import SystemClock
+    from engine.problems import sort
+
+    with reading(project) as opened:
+        config = opened.config
+        found = reports.status(
+            opened.reader,
+            SystemClock().now(),
+            connections={name: one.disabled for name, one in config.connections.items()},
+            problems=sort([*opened.project.problems, *library_of(opened).problems]),
+            engine=engine_of(opened),
+        )
+    if json:
+        output.as_json(found)
+    else:
+        status_text(found, opened.times)
+
+
+def engine_of(opened: Reading) -> dict[str, Any]:
+    """Say whether an engine works on the project's database: its process, and where it listens. Never its token."""
+    pid = holder(opened.database)
+    return {"running": pid is not None, "pid": pid or None, "address": _address(opened.config.folder) if pid else None}
+
+
+def holder(database: Path) -> int | None:
+    """Give the process that holds the lock of a database, 0 where it has not said who it is, None where nobody does."""
+    import fcntl
+
+    path = database.with_name(database.name + ".lock")
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # nobody has it; closing gives it back at once
+    except OSError:
+        text = os.read(file, 32).decode("ascii", "replace").strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(file)
+    return None
+
+
+def _address(folder: Path) -> str | None:
+    try:
+        told = json_format.loads((folder / ".hotwash" / "server.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    address = told.get("address") if isinstance(told, dict) else None
+    return str(address) if address else None
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+
+def status_text(found: Mapping[str, Any], times: Times) -> None:
+    """Print how things stand: first what needs somebody, then what comes next."""
+    _print_engine(found, times)
+    _section("needs a decision: it is not known whether these happened", _parked(found, times))
+    _section(_counted("late", found["late"], found["late_count"]), _due(found["late"], found, times))
+    _section("connections that do not work", _connections(found, times))
+    _section(_counted("failed in the last 7 days", found["failed"], found["failed_count"]), _failed(found, times))
+    _section("held", [_held(one, times) for one in found["held"]])
+    _section("questions that nobody has answered yet", _questions(found, times))
+    _section("next", _due(found["next"], found, times))
+    _section("schedules", [f"{times.away(one['due'], found['at'])}  {one['trigger']}" for one in found["schedules"]])
+    _section("last event of each source", _sources(found, times))
+    _section("problems in the project's files ('hotwash check' shows them)", _problems(found))
+
+
+def _section(title: str, lines: list[str]) -> None:
+    if lines:
+        output.say(f"\n{title}")
+        for line in lines:
+            output.say(f"  {line}")
+
+
+def _counted(title: str, shown: list[Any], count: int) -> str:
+    return f"{title} ({len(shown)} of {count})" if count > len(shown) else title
+
+
+def _print_engine(found: Mapping[str, Any], times: Times) -> None:
+    engine = found["engine"]
+    if engine.get("running"):
+        process = f", process {engine['pid']}" if engine["pid"] else ""
+        address = f", {engine['address']}" if engine["address"] else ""
+        output.say(f"engine  running{process}{address}")
+    else:
+        output.say("engine  not running: nothing goes out and nothing is looked at until 'hotwash run'")
+    output.say(f"now     {times.day(found['at'])}")
+    counts = [f"{number} {state.replace('_', ' ')}" for state, number in found["runs"].items() if number]
+    output.say(f"runs    {', '.join(counts) or 'none yet'}")
+    if found["unmatched"]:
+        output.say(f"events  {found['unmatched']} came in and were not looked at yet")
+
+
+def _parked(found: Mapping[str, Any], times: Times) -> list[str]:
+    from engine.cli.histories import inputs
+
+    lines = []
+    for one in found["needs_decision"]:
+        by = f" by {one['connection']}" if one["connection"] else ""
+        tried = f"tried {times.day(one['tried'])} ({inputs(one['inputs'])})"
+        lines.append(f"{one['workflow']} {one['run']}  {one['path']}: {one['action']}{by}, {tried}")
+        lines.append(f"    hotwash runs decide {one['run']} repeat|skip|done")
+    return lines
+
+
+def _due(dues: list[Mapping[str, Any]], found: Mapping[str, Any], times: Times) -> list[str]:
+    return [f"{times.away(one['due'], found['at'])}  {_waiting(one)}" for one in dues]
+
+
+def _waiting(one: Mapping[str, Any]) -> str:
+    subject = f" ({one['subject']})" if one["subject"] else ""
+    if one["kind"] == "settle":
+        return f"{one['workflow']} settles{subject}, since {one['event']}"
+    path = (one["path"] or "").removesuffix("!deadline")
+    step = f" at '{path}'" if path else ""
+    what = f", its time-out{step}" if one["kind"] == "deadline" else f"{step}"
+    return f"{one['workflow']} {one['run']}{what}{subject}"
+
+
+def _connections(found: Mapping[str, Any], times: Times) -> list[str]:
+    lines = []
+    for one in found["connections"]:
+        if one["state"] == "disabled":
+            lines.append(f"{one['connection']}: disabled: {one['why']}")
+            continue
+        until = f"; until {times.away(one['until'], found['at'])}" if one["until"] else ""
+        effects = f"{one['effects']} effect{'s' * (one['effects'] != 1)}"
+        lines.append(f"{one['connection']}: held with {effects}: {one['why']}{until}")
+    return lines
+
+
+def _failed(found: Mapping[str, Any], times: Times) -> list[str]:
+    lines = []
+    for one in found["failed"]:
+        error = one["error"] or {}
+        subject = f" ({one['subject']})" if one["subject"] else ""
+        where = f" at '{error['step']}'" if error.get("step") else ""
+        lines.append(
+            f"{times.day(one['ended'])}  {one['workflow']} {one['run']}{subject}{where}: {error.get('message')}"
+        )
+    return lines
+
+
+def _held(one: Mapping[str, Any], times: Times) -> str:
+    return f"{one['workflow']} {one['run']}, since {times.day(one['since'])}" + (
+        f": {one['reason']}" if one["reason"] else ""
+    )
+
+
+def _questions(found: Mapping[str, Any], times: Times) -> list[str]:
+    from engine.cli.histories import brief
+
+    lines = []
+    for one in found["questions"]:
+        due = f", until {times.away(one['due'], found['at'])}" if one["due"] else ""
+        lines.append(f"{brief(one['to'])}, asked {times.day(one['asked'])}{due}: {brief(one['text'], 100)}")
+        choices = "|".join(one["choices"] or ()) or "ANSWER"
+        lines.append(f"    hotwash answer {shlex.quote(one['name'] or one['identity'])} {choices}")
+    return lines
+
+
+def _sources(found: Mapping[str, Any], times: Times) -> list[str]:
+    return [
+        f"{one['source']}: {one['type']} {times.away(one['received'], found['at'])}"
+        + (f", ignored: {one['reason']}" if one["state"] == "ignored" else "")
+        for one in found["sources"]
+    ]
+
+
+def _problems(found: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{one['file']}:{one['line']}: {one['message']}" if one.get("file") else str(one["message"])
+        for one in found["problems"]
+    ]

@@ -1,0 +1,215 @@
+"""How things stand: what runs, waits, is late, needs somebody, or cannot go on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from engine.problems import Problem
+from engine.reports.runs import STATES
+from engine.reports.values import cut, iso, read
+from engine.store.codec import micros
+
+#: What is due for longer than this is late.
+LATE = timedelta(minutes=1)
+#: How far back failed runs are told.
+RECENT = timedelta(days=7)
+#: Rows of each kind that are told; the counts are of all.
+MOST = 10
+
+_GOING_ON = "'running', 'waiting', 'held', 'needs_decision'"
+
+
+def status(
+    reader: sqlite3.Connection,
+    now: datetime,
+    *,
+    connections: Mapping[str, str | None] | None = None,
+    problems: Sequence[Problem] = (),
+    engine: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Say how things stand at `now`; instants are ISO 8601 in UTC. Lists hold at most `MOST`, counts are of all.
+
+    Args:
+        reader: the database.
+        now: the present instant.
+        connections: why a connection is disabled, or None where it is not, by name.
+        problems: of the project's files, as records.
+        engine: what is known of a running engine.
+    """
+    return {
+        "at": now.isoformat(),
+        "engine": dict(engine or {}),
+        "runs": _by_state(reader),
+        "next": _due(reader, "due > ?", micros(now)),
+        "late": _due(reader, "due <= ?", micros(now - LATE)),
+        "late_count": _count(reader, "SELECT count(*) FROM waits WHERE due <= ?", micros(now - LATE)),
+        "unmatched": _count(reader, "SELECT count(*) FROM events WHERE state = 'new'"),
+        "schedules": _schedules(reader),
+        "needs_decision": _parked(reader),
+        "held": _held_runs(reader),
+        "failed": _failed(reader, micros(now - RECENT)),
+        "failed_count": _count(
+            reader, "SELECT count(*) FROM runs WHERE state = 'failed' AND ended >= ?", micros(now - RECENT)
+        ),
+        "questions": _questions(reader),
+        "connections": _connections(reader, connections or {}),
+        "sources": _sources(reader),
+        "problems": [problem.as_record() for problem in problems],
+    }
+
+
+def _count(reader: sqlite3.Connection, sql: str, *arguments: Any) -> int:
+    return int(reader.execute(sql, arguments).fetchone()[0])
+
+
+def _by_state(reader: sqlite3.Connection) -> dict[str, int]:
+    counts = {row["state"]: row["n"] for row in reader.execute("SELECT state, count(*) AS n FROM runs GROUP BY state")}
+    return {state: counts.get(state, 0) for state in STATES}
+
+
+def _due(reader: sqlite3.Connection, which: str, at: int) -> list[dict[str, Any]]:
+    """Give what falls due, earliest first: waits of runs and settle times."""
+    rows = reader.execute(
+        "SELECT w.kind, w.path, w.due, w.subject, coalesce(r.workflow, w.workflow) AS workflow, r.uid AS run,"
+        " r.subject AS run_subject, e.uid AS event FROM waits w LEFT JOIN runs r ON r.id = w.run"
+        f" LEFT JOIN events e ON e.id = w.event WHERE w.{which} ORDER BY w.due, w.id LIMIT ?",
+        (at, MOST),
+    ).fetchall()
+    return [
+        {
+            "due": iso(row["due"]),
+            "kind": row["kind"],
+            "workflow": row["workflow"],
+            "run": row["run"],
+            "path": row["path"] or None,
+            "subject": row["run_subject"] or row["subject"],
+            "event": row["event"],
+        }
+        for row in rows
+    ]
+
+
+def _schedules(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+    rows = reader.execute(
+        "SELECT id, due FROM schedules WHERE due IS NOT NULL AND id NOT LIKE 'connection/%' ORDER BY due LIMIT ?",
+        (MOST,),
+    ).fetchall()
+    return [{"trigger": row["id"], "due": iso(row["due"])} for row in rows]
+
+
+def _parked(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Give the effects of which it is not known whether they happened."""
+    rows = reader.execute(
+        "SELECT e.*, r.uid, r.workflow, r.updated FROM effects e JOIN runs r ON r.id = e.run"
+        " WHERE e.state = 'unknown' AND r.ended IS NULL ORDER BY e.id"
+    ).fetchall()
+    return [
+        {
+            "run": row["uid"],
+            "workflow": row["workflow"],
+            "path": row["path"],
+            "identity": row["identity"],
+            "action": row["action"],
+            "connection": row["connection"],
+            "tried": iso(row["created"]),
+            "inputs": cut(read(row["inputs"]), 80),
+        }
+        for row in rows
+    ]
+
+
+def _held_runs(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+    rows = reader.execute(
+        "SELECT uid, workflow, reason, updated FROM runs WHERE state = 'held' ORDER BY id LIMIT ?", (MOST,)
+    ).fetchall()
+    return [
+        {"run": row["uid"], "workflow": row["workflow"], "reason": row["reason"], "since": iso(row["updated"])}
+        for row in rows
+    ]
+
+
+def _failed(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:
+    rows = reader.execute(
+        "SELECT uid, workflow, subject, error, ended FROM runs WHERE state = 'failed' AND ended >= ?"
+        " ORDER BY ended DESC LIMIT ?",
+        (since, MOST),
+    ).fetchall()
+    return [
+        {
+            "run": row["uid"],
+            "workflow": row["workflow"],
+            "subject": row["subject"],
+            "error": read(row["error"]),
+            "ended": iso(row["ended"]),
+        }
+        for row in rows
+    ]
+
+
+def _questions(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Give the questions that nobody has answered yet, oldest first; `name` is the one they have in an inbox."""
+    rows = reader.execute(
+        "SELECT e.identity, e.path, e.inputs, e.created, r.uid, r.workflow,"
+        " (SELECT substr(q.key, 10) FROM rows q WHERE q.connection = e.connection AND q.key LIKE 'question/%'"
+        "  AND json_extract(q.data, '$.id') = e.identity) AS name,"
+        " (SELECT min(w.due) FROM waits w WHERE w.run = e.run AND w.path = e.path AND w.due IS NOT NULL) AS due"
+        " FROM runs r JOIN effects e ON e.run = r.id"
+        f" WHERE r.state IN ({_GOING_ON}) AND e.state = 'pending' ORDER BY e.id"
+    ).fetchall()
+    return [_question(row) for row in rows]
+
+
+def _question(row: sqlite3.Row) -> dict[str, Any]:
+    inputs = read(row["inputs"])
+    return {
+        "name": row["name"],
+        "identity": row["identity"],
+        "run": row["uid"],
+        "workflow": row["workflow"],
+        "path": row["path"],
+        "to": inputs.get("to"),
+        "text": cut(inputs.get("text")),
+        "choices": inputs.get("choices"),
+        "asked": iso(row["created"]),
+        "due": iso(row["due"]),
+    }
+
+
+def _connections(reader: sqlite3.Connection, known: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    """Give the connections that do not work: disabled by the configuration, or held because they refused us."""
+    told = [{"connection": name, "state": "disabled", "why": why} for name, why in known.items() if why is not None]
+    held: dict[str, dict[str, Any]] = {}
+    for row in reader.execute(
+        "SELECT e.connection, e.error, w.due FROM effects e JOIN runs r ON r.id = e.run"
+        " LEFT JOIN waits w ON w.run = e.run AND w.path = e.path AND w.due IS NOT NULL"
+        f" WHERE r.state IN ({_GOING_ON}) AND e.state IN ('intent', 'held') AND e.error IS NOT NULL ORDER BY e.id"
+    ):
+        error = json.loads(row["error"])
+        if error.get("code") != "connection-held":
+            continue
+        one = held.setdefault(row["connection"], {"connection": row["connection"], "state": "held", "effects": 0})
+        one["effects"] += 1
+        one |= {"why": error.get("message"), "until": iso(row["due"])}
+    return told + list(held.values())
+
+
+def _sources(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+    rows = reader.execute(
+        "SELECT e.source, e.type, e.uid, e.received, e.state, e.reason FROM events e"
+        " JOIN (SELECT source, max(id) AS last FROM events GROUP BY source) l ON e.id = l.last ORDER BY e.id DESC"
+    ).fetchall()
+    return [
+        {
+            "source": row["source"],
+            "event": row["uid"],
+            "type": row["type"],
+            "received": iso(row["received"]),
+            "state": row["state"],
+            "reason": row["reason"],
+        }
+        for row in rows
+    ]
