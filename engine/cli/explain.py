@@ -39,7 +39,7 @@ def explain(
         typer.Argument(metavar="EVENT|CODE|ACTION|TRIGGER|PROVIDER", help="What to explain.", show_default=False),
     ],
     workflow: Annotated[
-        str | None, typer.Argument(metavar="[WORKFLOW]", help="What an event meant to this workflow alone.")
+        str | None, typer.Argument(metavar="WORKFLOW", help="What an event meant to this workflow alone.")
     ] = None,
     project: ProjectOption = None,
     json: Annotated[bool, typer.Option("--json", help="Of an event: print JSON, for programs.")] = False,
