@@ -8,6 +8,7 @@ it rests on. `bench/results.json` keeps the last run.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import platform
@@ -26,7 +27,6 @@ from engine.store.journal import connect
 from engine.testing import RecordingChat
 
 HERE = Path(__file__).resolve().parent
-SECONDS = 5.0  #: each part measures for this long, and then lets what it has begun end
 IN_FLIGHT = 64
 
 WORKFLOW = """\
@@ -54,12 +54,12 @@ class Measured:
         return self.count / self.seconds
 
 
-def commits(folder: Path) -> Measured:
+def commits(folder: Path, length: float) -> Measured:
     """Count commits of one small row, one after the other, with the settings that the engine writes with."""
     connection = connect(folder / "commits.db")
     connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, data TEXT)")
     start, count = perf_counter(), 0
-    while perf_counter() - start < SECONDS:
+    while perf_counter() - start < length:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("INSERT INTO rows (data) VALUES (?)", ("x" * 100,))
         connection.execute("COMMIT")
@@ -69,7 +69,7 @@ def commits(folder: Path) -> Measured:
     return Measured("commits", count, seconds)
 
 
-async def runs(folder: Path, name: str, in_flight: int) -> Measured:
+async def runs(folder: Path, name: str, in_flight: int, length: float) -> Measured:
     """Count runs that finished, with so many events under way at the same time."""
     (folder / "workflows").mkdir(parents=True)
     (folder / "workflows" / "three-steps.yaml").write_text(WORKFLOW)
@@ -84,7 +84,7 @@ async def runs(folder: Path, name: str, in_flight: int) -> Measured:
     async with application.running():
         start, number = perf_counter(), 0
         async with asyncio.TaskGroup() as tasks:
-            while perf_counter() - start < SECONDS:
+            while perf_counter() - start < length:
                 await free.acquire()
                 number += 1
                 tasks.create_task(_declare(application, number))
@@ -102,13 +102,13 @@ async def _declare(application: Application, number: int) -> None:
     await application.accept("local", [fact])
 
 
-def main() -> None:
-    """Measure, print, and keep the result."""
-    with tempfile.TemporaryDirectory(dir=HERE, prefix=".data-") as name:
+def main(length: float, out: Path) -> None:
+    """Measure each part for `length` seconds and until what it has begun ends; print, and keep the result."""
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".data-") as name:
         folder = Path(name)
-        disk = commits(folder)
-        single = asyncio.run(runs(folder / "single", "runs, one at a time", 1))
-        many = asyncio.run(runs(folder / "many", f"runs, {IN_FLIGHT} in flight", IN_FLIGHT))
+        disk = commits(folder, length)
+        single = asyncio.run(runs(folder / "single", "runs, one at a time", 1, length))
+        many = asyncio.run(runs(folder / "many", f"runs, {IN_FLIGHT} in flight", IN_FLIGHT, length))
     for one in (disk, single, many):
         print(f"{one.name:24} {one.count:7} in {one.seconds:5.1f} s  {one.rate:8.0f} a second")
     print(f"{'ratio':24} {many.rate / disk.rate:7.2f} durable runs of three steps for each raw commit")
@@ -119,8 +119,12 @@ def main() -> None:
         "sqlite": sqlite3.sqlite_version,
         "platform": sys.platform,
     }
-    (HERE / "results.json").write_text(json.dumps(result, indent=2) + "\n")
+    out.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    options = argparse.ArgumentParser(prog="python -m bench", description="Measure durable runs against the disk.")
+    options.add_argument("--seconds", type=float, default=5.0, help="how long to measure each of the three parts")
+    options.add_argument("--out", type=Path, default=HERE / "results.json", help="where to keep the result")
+    given = options.parse_args()
+    main(given.seconds, given.out.resolve())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine import wiring
-from engine.config import load_config
+from engine.config import library, load_config
 from engine.problems import render_all
 from engine.workflow.check import check_workflow
+from engine.workflow.library import read_templates
 from engine.workflow.source import read_source
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +40,9 @@ def project():
     catalogue = wiring.catalogue()
     config, problems = load_config(EXAMPLE, catalogue, {})
     assert problems == []
-    return catalogue, wiring.names_of(config, catalogue)
+    names = wiring.names_of(config, catalogue)
+    ready_made = read_templates(library() / "templates")
+    return catalogue, replace(names, templates={**names.templates, **ready_made})
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[page for page, _ in BLOCKS])
