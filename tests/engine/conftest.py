@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -10,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from engine import subjects
 from engine.plugins import Fact
+from engine.store.codec import micros
+from engine.store.journal import Journal
 from engine.testing import RecordingChat, World
 from engine.wiring import open_application
 
@@ -54,6 +58,38 @@ class Running(World):
         """Let something happen to a ticket."""
         fact = Fact(f"ticket.{kind}", self.now, "ticket", f"tracker:{name}", {"key": name, "title": name, **fields})
         await self.happens("tracker", fact)
+
+    async def restart_with(self, *facts: Fact) -> None:
+        """Start again after a crash on a database in which events were committed and not looked at."""
+        journal = Journal(self.folder / ".hotwash" / "hotwash.db")
+        now = self.now
+        for fact in facts:
+            connection = str(fact.subject).partition(":")[0]
+            await journal.transact(lambda cursor, c=connection, f=fact: subjects.record(cursor, c, f, now))
+        journal.close()
+        await self.restart()
+
+    async def taken_up(self, **fields: Any) -> None:
+        """Let the incident be resolved and declared again: a run that is stopped is taken up where it listens to that."""
+        await self.incident("resolved", **fields)
+        await self.incident("reopened", **fields)
+
+    async def retry(self) -> None:
+        """Let the newest run go on at its failed step, as `hotwash runs retry` does."""
+        run = self.runs()[-1]["id"]
+
+        def write(cursor: sqlite3.Cursor) -> None:
+            cursor.execute(
+                "INSERT INTO steps (run, path, kind, data, at) VALUES (?, '', 'retried', '{}', ?)",
+                (run, micros(self.now)),
+            )
+            cursor.execute(
+                "UPDATE runs SET state = 'running', ended = NULL, error = NULL, wake = 1 WHERE id = ?", (run,)
+            )
+
+        await self.application.journal.transact(write)
+        self.application.dispatcher.notify([run])
+        await self.settle()
 
     @property
     def state(self) -> str:
