@@ -174,12 +174,15 @@ class _Demo:
         path = self._document()
         path.write_text(_published(path.read_text("utf-8")), "utf-8")
         self._line(f"{path.relative_to(self.folder)}: {len(_ROWS)} rows, status: published")
-        await self.world.move("5m")
+        self.world.application.polls.look_now("markdown")  # as the watch on the folder does, without waiting for it
+        await self.world.settle()
         for line in path.read_text("utf-8").splitlines():
             if line.startswith("|") and any(what in line for what, _, _ in _ROWS):
                 output.say(f"    | {line}")
 
     async def _a_week_of_silence(self) -> None:
+        from engine import operations
+
         self._head("Nobody touches the tickets. Six days later, after the day's check at 09:15:")
         await self.world.move_to(_START.replace(day=9, hour=9, minute=16))
         idle = self.world.application.hub.lookups().field(self.world.subjects("ticket")[0], "idle")
@@ -187,12 +190,17 @@ class _Demo:
         self._head("The seventh idle day is over")
         await self.world.move_to(_START.replace(day=10, hour=9, minute=16))
         self._head("Ada answers")
-        first = self.world.effects("chat.ask")[0]["identity"]
-        await self.world.answer("wont_do", "ada", first)
+        await operations.perform(
+            self.world.application, "answer_question", {"question": "Q1", "choice": "wont_do"}, self._ada()
+        )
+        await self.world.settle()
         for ticket in self.world.subjects("ticket"):
             self._line(f"{ticket.key} {ticket.title}: {'done' if ticket.done else 'open'}")
         self._head("Grace does not answer for two working days")
         await self.world.move("5d")
+
+    def _ada(self) -> Any:
+        return self.world.application.hub.directory.people.person("ada")
 
     async def _why_not(self) -> None:
         from engine import reports
