@@ -49,14 +49,16 @@ class Application:
     tell: Tellers
     disabled: Mapping[str, str] = field(default_factory=dict)  #: connections that are not used, and why
     started: bool = False
+    #: held by an operation from reading a subject to writing it, so that two people do not undo one another
+    operating: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def start(self) -> None:
         """Load the workflows and take up what was going on."""
         await self.reload()
+        self.started = True
         await self.intake.start()
         await self.dispatcher.start()
         await self.polls.start()
-        self.started = True
 
     async def reload(self) -> Sequence[Problem]:
         """Read the workflow files again; give what is wrong with them. Good earlier versions stay."""
@@ -76,16 +78,17 @@ class Application:
 
     async def stop(self, patience: float = 20.0) -> None:
         """Begin nothing new; let effects in flight end, or leave them as written-down intents; release the file."""
-        if self.started:
-            await self.polls.stop()
-            await self.intake.stop()
-            await self.dispatcher.stop(patience)
-        for provider in self.providers.values():
-            if hasattr(provider, "aclose"):
-                await provider.aclose()
-        self.reader.close()
-        self.journal.close()
-        self.lock.release()
+        try:
+            if self.started:
+                await self.polls.stop()
+                await self.intake.stop()
+                await self.dispatcher.stop(patience)
+            for provider in self.providers.values():
+                if hasattr(provider, "aclose"):
+                    await provider.aclose()
+        finally:
+            self.journal.close()
+            self.lock.release()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Application]:
@@ -103,12 +106,15 @@ class Application:
     @property
     def idle(self) -> bool:
         """Whether nothing can happen before the clock moves or something comes in."""
-        return self.intake.idle and self.dispatcher.idle and self.polls.idle
+        if not (self.intake.idle and self.dispatcher.idle and self.polls.idle):
+            return False
+        due = self.next_due()
+        return due is None or due > self.clock.now()
 
     def next_due(self) -> datetime | None:
         """Give the next instant at which something falls due."""
-        dues = [due for due in (self.dispatcher.next_due(), self.polls.next_due()) if due is not None]
-        return min(dues, default=None)
+        dues = (part.next_due() for part in (self.intake, self.dispatcher, self.polls))
+        return min((due for due in dues if due is not None), default=None)
 
     async def settled(self, tick: Callable[[], Any] = lambda: None) -> None:
         """Return when everything that can happen now has happened."""

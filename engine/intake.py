@@ -12,16 +12,17 @@ import asyncio
 import json
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from engine import subjects
 from engine.domain import Event
-from engine.matching import KEPT, Listeners, Match, evaluate, match, sentence
+from engine.matching import KEPT, Listeners, Match, match, sentence, settled
 from engine.plugins import Fact
-from engine.runs.executor import Hub, save_row, wake
+from engine.runs.executor import Hub, save_row, wake, wake_about
 from engine.store.codec import dumps, encode, micros
 from engine.store.journal import StorageUnavailable
 from engine.store.lookups import Lookups, event_of
@@ -29,6 +30,8 @@ from engine.workflow.model import Workflow
 
 #: Events that are matched between two looks at what else there is to do.
 CHUNK = 100
+#: How long matching is left alone after the database could not be written.
+PAUSE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Intake:
     _new: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
     _busy: bool = False
+    _resume: datetime | None = None  #: until when matching pauses
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def start(self) -> None:
@@ -65,7 +69,11 @@ class Intake:
 
     @property
     def idle(self) -> bool:
-        return not self._new.is_set() and not self._busy
+        return self._resume is not None or (not self._new.is_set() and not self._busy)
+
+    def next_due(self) -> datetime | None:
+        """Give when matching goes on, where it pauses."""
+        return self._resume
 
     def wake(self) -> None:
         """Say that events marked new were committed."""
@@ -84,25 +92,48 @@ class Intake:
         Raises:
             StorageUnavailable: nothing of it was written.
         """
+        said = [(connection, fact) for fact in facts]
+        saved = [(connection, key, row) for key, row in (rows or {}).items()]
+        return await self.commit(said, saved, ignored=(connection, ignored) if ignored is not None else None)
+
+    async def commit(
+        self,
+        said: Sequence[tuple[str, Fact]],
+        saved: Sequence[tuple[str, str, Mapping[str, Any] | None]] = (),
+        *,
+        ignored: tuple[str, str] | None = None,
+        also: Callable[[sqlite3.Cursor], None] | None = None,
+    ) -> Accepted:
+        """Commit facts, each with its connection, and rows (connection, key, row), all at once; have them matched.
+
+        `also` writes what else belongs to it, in the same transaction.
+
+        Raises:
+            StorageUnavailable: nothing of it was written.
+        """
         now = self.hub.clock.now()
 
-        def write(cursor: sqlite3.Cursor) -> Accepted:
-            recorded = [subjects.record(cursor, connection, fact, now) for fact in facts]
-            if ignored is not None and not facts:
-                subjects.record_ignored(cursor, connection, ignored, now)
-            for key, row in (rows or {}).items():
+        def write(cursor: sqlite3.Cursor) -> tuple[Accepted, list[int]]:
+            recorded = [subjects.record(cursor, connection, fact, now) for connection, fact in said]
+            if ignored is not None and not said:
+                subjects.record_ignored(cursor, *ignored, now)
+            for connection, key, row in saved:
                 save_row(cursor, connection, key, row)
+            if also is not None:
+                also(cursor)
             written = tuple(number for one in recorded for number in one.events)
-            return Accepted(written, sum(one.duplicate for one in recorded), ignored)
+            duplicates = sum(one.duplicate for one in recorded)
+            return Accepted(written, duplicates, ignored[1] if ignored else None), wake_about(cursor, recorded)
 
-        accepted = await self.hub.journal.transact(write)
+        accepted, woken = await self.hub.journal.transact(write)
         if accepted.events:
             self.wake()
+        if woken:
+            self.notify(woken)
         return accepted
 
     async def loaded(self, workflows: Mapping[str, Workflow]) -> None:
-        """Take the workflows that are loaded now, and keep their versions."""
-        self.listeners = Listeners(workflows.values())
+        """Take the workflows that are loaded now; their versions are kept before a run can begin on one."""
         now = micros(self.hub.clock.now())
 
         def write(cursor: sqlite3.Cursor) -> None:
@@ -113,6 +144,7 @@ class Intake:
             )
 
         await self.hub.journal.transact(write)
+        self.listeners = Listeners(workflows.values())
 
     # --- matching ----------------------------------------------------------------------------------------------------
 
@@ -126,17 +158,40 @@ class Intake:
                     pass
             except StorageUnavailable as error:
                 self.hub.tell("storage.unavailable", f"the database cannot be written: {error}")
-                await self.hub.clock.wait_until(None, self._new)
+                await self._pause()
             finally:
                 self._busy = False
+
+    async def _pause(self) -> None:
+        self._resume = self.hub.clock.now() + PAUSE
+        try:
+            await self.hub.clock.wait_until(self._resume, asyncio.Event())
+        finally:
+            self._resume = None
+        self._new.set()
 
     async def _match_chunk(self) -> bool:
         rows = self.hub.reader.execute(
             "SELECT * FROM events WHERE state = 'new' ORDER BY id LIMIT ?", (CHUNK,)
         ).fetchall()
         for row in rows:
-            await self._match_one(row)
+            try:
+                await self._match_one(row)
+            except StorageUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  one event's trouble must not keep the others from being matched
+                await self._give_up(row, error)
         return bool(rows)
+
+    async def _give_up(self, row: sqlite3.Row, error: Exception) -> None:
+        """Put an event aside that cannot be matched, with the reason."""
+        why = f"it could not be matched: {type(error).__name__}: {error}"
+        self.hub.tell("event.failed", f"{row['type']} {row['uid']}: {why}", id=row["uid"], type=row["type"])
+
+        def write(cursor: sqlite3.Cursor) -> None:
+            cursor.execute("UPDATE events SET state = 'matched', reason = ? WHERE id = ?", (why, row["id"]))
+
+        await self.hub.journal.transact(write)
 
     async def _match_one(self, row: sqlite3.Row) -> None:
         event, number = event_of(row), int(row["id"])
@@ -163,22 +218,33 @@ class Intake:
     async def settle(self, waits: Sequence[int]) -> None:
         """Decide settle times that are due: the state held for that long, so conditions are looked at now."""
         for number in waits:
+            try:
+                await self._settle_one(number)
+            except StorageUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  one settle time's trouble must not keep the others waiting
+                self.hub.tell("settle.failed", f"a settle time could not be ended: {type(error).__name__}: {error}")
+                await self.hub.journal.transact(partial(_forget, wait=number))
+
+    async def _settle_one(self, number: int) -> None:
+        async with self._lock:  # what is matched meanwhile may leave the state
             wait = self.hub.reader.execute("SELECT * FROM waits WHERE id = ?", (number,)).fetchone()
             if wait is None:
-                continue
+                return
             row = self.hub.reader.execute("SELECT * FROM events WHERE id = ?", (wait["event"],)).fetchone()
             event = event_of(row)
-            async with self._lock:
-                matches = self._settled(wait, event, self.hub.lookups())
-                write = _MatchWrite(self, int(row["id"]), event, matches, settled=number)
-                woken = await self.hub.journal.transact(write)
-            self._after(woken, write)
+            matches = self._settled(wait, event, self.hub.lookups())
+            write = _MatchWrite(self, int(row["id"]), event, matches, settled=number)
+            woken = await self.hub.journal.transact(write)
+        self._after(woken, write)
 
     def _settled(self, wait: sqlite3.Row, event: Event, world: Lookups) -> list[Match]:
         for workflow, use, index in self.listeners.of(event.type):
-            if workflow.id == wait["workflow"] and f"{use.name}#{index}" == wait["trigger"]:
-                return [evaluate(workflow, use, index, event, world)]
-        return []  # the workflow was deleted or no longer listens to this
+            if workflow.id == wait["workflow"] and use.name == wait["trigger"]:
+                return [settled(workflow, use, index, event, world)]
+        name = wait["workflow"]
+        self.hub.tell("verdict.gone", f"{name}: it no longer listens to {event.type}", workflow=name, event=event.id)
+        return []
 
 
 @dataclass(slots=True)
@@ -199,9 +265,9 @@ class _MatchWrite:
         for one in self.matches:
             woken += self._take(cursor, one, now)
         if self.settled is not None:
-            cursor.execute("DELETE FROM waits WHERE id = ?", (self.settled,))
+            _forget(cursor, self.settled)
             return woken
-        self._leave_states(cursor, now)
+        self._leave_states(cursor)
         woken += self._wake(cursor)
         hash, versions = self.intake.listeners.set_of(self.event.type)
         cursor.execute("INSERT OR IGNORE INTO listeners (hash, versions) VALUES (?, ?)", (hash, json.dumps(versions)))
@@ -284,22 +350,37 @@ class _MatchWrite:
 
     def _settle(self, cursor: sqlite3.Cursor, one: Match, now: datetime) -> None:
         """Begin a settle time; it belongs to (workflow, trigger, subject)."""
-        owner = (one.workflow.id, one.trigger_id, self.event.subject)
+        if self._left(cursor, one.use.trigger.left_by):
+            self._verdict(cursor, one.workflow.id, "left", None, {}, now)
+            return
+        owner = (one.workflow.id, one.use.name, self.event.subject)
         cursor.execute(
             "DELETE FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?", owner
         )
         assert one.due is not None
         cursor.execute(
-            "INSERT INTO waits (path, kind, due, workflow, trigger, subject, event) VALUES ('', 'settle', ?, ?, ?, ?, ?)",
+            "INSERT INTO waits (path, kind, due, workflow, trigger, subject, event)"
+            " VALUES ('', 'settle', ?, ?, ?, ?, ?)",
             (micros(one.due), *owner, self.number),
         )
         self._verdict(cursor, one.workflow.id, "settling", None, {"until": one.due.isoformat()}, now)
 
-    def _leave_states(self, cursor: sqlite3.Cursor, now: datetime) -> None:
-        for workflow, use, index in self.intake.listeners.left_by(self.event.type):
-            owner = (workflow.id, f"{use.name}#{index}", self.event.subject)
+    def _left(self, cursor: sqlite3.Cursor, left_by: Sequence[str]) -> bool:
+        """Whether the subject has left the state already, where the event that names it comes late."""
+        marks = ", ".join("?" * len(left_by))
+        row = cursor.execute(
+            f"SELECT 1 FROM events WHERE subject = ? AND id < ? AND time > ? AND type IN ({marks}) LIMIT 1",
+            (self.event.subject, self.number, micros(self.event.time), *left_by),
+        ).fetchone()
+        return row is not None
+
+    def _leave_states(self, cursor: sqlite3.Cursor) -> None:
+        """Drop the settle times of states that this event leaves; one that comes late leaves no later state."""
+        for workflow, use, _ in self.intake.listeners.left_by(self.event.type):
             cursor.execute(
-                "DELETE FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?", owner
+                "DELETE FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?"
+                " AND (SELECT time FROM events WHERE events.id = waits.event) <= ?",
+                (workflow.id, use.name, self.event.subject, micros(self.event.time)),
             )
             if cursor.rowcount:
                 self.told.append(("left", workflow.id, {"state": use.name, "left_by": self.event.type}))
@@ -310,13 +391,13 @@ class _MatchWrite:
         if self.event.subject is not None:
             rows = cursor.execute("SELECT id FROM runs WHERE subject = ? AND ended IS NULL", (self.event.subject,))
             woken |= dict.fromkeys(row["id"] for row in rows.fetchall())
-        fields = cursor.execute("SELECT DISTINCT field FROM waits WHERE event_type = ?", (self.event.type,)).fetchall()
-        world = self.intake.hub.lookups()
-        for row in fields:
-            value = dumps(_identity(read_path(world, self.event, row["field"]))) if row["field"] else ""
+        hub = self.intake.hub
+        world = Lookups(cursor.connection, hub.directory, hub.clock.now())  # the hub's reader is of another thread
+        for name in _fields_waited_for(cursor, self.event.type):
+            value = dumps(_identity(read_path(world, self.event, name))) if name else ""
             found = cursor.execute(
                 "SELECT run FROM waits WHERE event_type = ? AND field = ? AND value = ? AND run IS NOT NULL",
-                (self.event.type, row["field"], value),
+                (self.event.type, name, value),
             )
             woken |= dict.fromkeys(entry["run"] for entry in found.fetchall())
         wake(cursor, list(woken))
@@ -330,6 +411,20 @@ class _MatchWrite:
             (self.number, workflow, kind, run, dumps(detail), micros(now)),
         )
         self.told.append((kind, workflow, {key: encode(value) for key, value in detail.items()}))
+
+
+def _forget(cursor: sqlite3.Cursor, wait: int) -> None:
+    cursor.execute("DELETE FROM waits WHERE id = ?", (wait,))
+
+
+def _fields_waited_for(cursor: sqlite3.Cursor, event_type: str) -> Iterator[str]:
+    """Give the fields that waits for a type compare, each by a step in the index: there may be many waits for each."""
+    name = cursor.execute("SELECT min(field) FROM waits WHERE event_type = ?", (event_type,)).fetchone()[0]
+    while name is not None:
+        yield name
+        name = cursor.execute(
+            "SELECT min(field) FROM waits WHERE event_type = ? AND field > ?", (event_type, name)
+        ).fetchone()[0]
 
 
 def read_path(world: Lookups, event: Event, path: str) -> Any:

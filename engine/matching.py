@@ -32,11 +32,12 @@ Kind = Literal[
     "failed",
     "already_ran",
     "folded",
+    "left",
     "limited",
 ]
 
 #: Verdicts that always leave a row; a false condition does where it cannot be computed again.
-KEPT = frozenset({"start", "settling", "failed", "already_ran", "folded", "cut", "stopped_already", "limited"})
+KEPT = frozenset({"start", "settling", "failed", "already_ran", "folded", "cut", "stopped_already", "left", "limited"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,6 @@ class Match:
     due: datetime | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
     keep: bool = False
-
-    @property
-    def trigger_id(self) -> str:
-        return f"{self.use.name}#{self.index}"
 
 
 class Listeners:
@@ -93,19 +90,38 @@ LISTENER = "~listener"
 
 
 def listener_of(event: Event) -> str | None:
-    """Give the one trigger that a due check spoke for, as `workflow/trigger#n`; None for an event for all."""
+    """Give the one trigger that a due check spoke for, as `workflow/trigger`; None for an event for all."""
     value = event.data.get(LISTENER)
     return str(value) if value is not None else None
 
 
 def match(workflow: Workflow, use: TriggerUse, index: int, event: Event, world: Lookups) -> Match | None:
     """Say what an event means to a trigger; None where it does not concern it at all."""
+    try:
+        return _match(workflow, use, index, event, world)
+    except Exception as error:  # noqa: BLE001  what a trigger of a plugin raises must not keep the event from others
+        return _failed(workflow, use, index, error)
 
+
+def settled(workflow: Workflow, use: TriggerUse, index: int, event: Event, world: Lookups) -> Match:
+    """Say what the end of a settle time means: conditions are evaluated on the state as it is now."""
+    if workflow.mode == "off":
+        return Match(workflow, use, index, "off")
+    return evaluate(workflow, use, index, event, world)
+
+
+def _failed(workflow: Workflow, use: TriggerUse, index: int, error: Exception) -> Match:
+    expected = isinstance(error, EvaluationError | ValueError)
+    message = str(error) if expected else f"{type(error).__name__}: {error}"
+    return Match(workflow, use, index, "failed", detail={"message": message})
+
+
+def _match(workflow: Workflow, use: TriggerUse, index: int, event: Event, world: Lookups) -> Match | None:
     def said(kind: Kind, **more: Any) -> Match:
         return Match(workflow, use, index, kind, **more)
 
     addressed = listener_of(event)
-    if addressed is not None and addressed != f"{workflow.id}/{use.name}#{index}":
+    if addressed is not None and addressed != f"{workflow.id}/{use.name}":
         return None
     if addressed is not None:
         event = replace(event, data={name: value for name, value in event.data.items() if name != LISTENER})
@@ -148,8 +164,8 @@ def evaluate(workflow: Workflow, use: TriggerUse, index: int, event: Event, worl
         if workflow.stop_when is not None and workflow.stop_when.test(scope).value:
             return said("stopped_already", detail={"stop_when": workflow.stop_when.text})
         return said("start", key=key_of(workflow, use.trigger, use.params, event, scope))
-    except (EvaluationError, ValueError) as error:
-        return said("failed", detail={"message": str(error)})
+    except Exception as error:  # noqa: BLE001  a plugin's key may raise anything
+        return _failed(workflow, use, index, error)
 
 
 def scope_of(workflow: Workflow, event: Event, world: Lookups) -> Scope:
@@ -175,7 +191,8 @@ def key_of(workflow: Workflow, trigger: Trigger, params: Any, event: Event, scop
         values = trigger.key(params, event)
     else:
         values = (event.id,)
-    return "/".join(_text(value) for value in values)
+    *first, last = [_text(value) for value in values] or [""]
+    return "/".join([*(text.replace("/", "%2F") for text in first), last])  # a/b and c differ from a and b/c
 
 
 def _text(value: Any) -> str:
@@ -208,6 +225,7 @@ _SAID: Mapping[str, str] = {
     "failed": "its condition could not be evaluated",
     "already_ran": "it already ran for this key",
     "folded": "a run for the same subject is still going",
+    "left": "the state was left again",
     "limited": "held for a later check",
     "taken_up": "taken up in a new round",
 }

@@ -18,16 +18,20 @@ from engine.calendars import Calendar
 from engine.capabilities import People, Tickets
 from engine.intake import Intake
 from engine.matching import LISTENER
-from engine.plugins import Due
+from engine.plugins import OURSELVES, Due
 from engine.runs.executor import Hub
 from engine.store.codec import digest, dumps, instant, micros
 from engine.store.journal import StorageUnavailable
 from engine.workflow.model import TriggerUse, Workflow
 
-#: How often a connection that can say what changed is asked, beside its own wake-ups.
+#: How often a connection that can say what changed is asked.
 CHANGES_EVERY = timedelta(minutes=5)
+#: How often, where it wakes us up by itself.
+CHANGES_WATCHED = timedelta(hours=1)
 #: A check that failed is tried again after this.
 AGAIN = timedelta(minutes=1)
+#: A check that has not ended by then has failed, in seconds: a vendor that hangs must not keep others waiting.
+CHECK_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class _Poll:
     """One thing to look at: its row's id, the instant it is due, and what to do then."""
 
     id: str
-    due: datetime
+    due: datetime  #: the occasion; a look that failed does not move it
+    look: datetime  #: when it is looked at
     workflow: Workflow | None = None
     use: TriggerUse | None = None
     connection: str | None = None
@@ -78,35 +83,44 @@ class Polls:
     _polls: dict[str, _Poll] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    _busy: bool = False
+    _looking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _again: set[str] = field(default_factory=set)  #: connections to look at once more when the look has ended
+    _watched: set[str] = field(default_factory=set)
 
     async def start(self) -> None:
         """Look at every connection at once, then at what is due when it is due."""
         self._tasks.append(asyncio.create_task(self._run(), name="polls"))
+        now = self.hub.clock.now()
         for name, provider in self.watching.items():
-            self._polls[f"connection/{name}"] = _Poll(f"connection/{name}", self.hub.clock.now(), connection=name)
+            self._polls[f"connection/{name}"] = _Poll(f"connection/{name}", now, now, connection=name)
             if hasattr(provider, "watch"):
+                self._watched.add(name)
                 self._tasks.append(asyncio.create_task(self._watch(name, provider), name=f"watch {name}"))
         self._wake.set()
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._looking.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def idle(self) -> bool:
-        return not self._busy and not self._wake.is_set()
+        return not self._looking and not self._wake.is_set()
 
     def next_due(self) -> datetime | None:
-        return min((poll.due for poll in self._polls.values()), default=None)
+        """Give when the next look is; what is being looked at has none."""
+        return min((poll.look for poll in self._polls.values() if poll.id not in self._looking), default=None)
 
     def look_now(self, connection: str) -> None:
         """Look at a connection as soon as possible."""
         poll = self._polls.get(f"connection/{connection}")
-        if poll is not None:
-            poll.due = self.hub.clock.now()
-            self._wake.set()
+        if poll is None:
+            return
+        if poll.id in self._looking:
+            self._again.add(poll.id)
+        poll.look = self.hub.clock.now()
+        self._wake.set()
 
     async def loaded(self, workflows: Mapping[str, Workflow]) -> None:
         """Take the polled triggers of the workflows that are loaded now; those of a workflow that is off rest."""
@@ -115,11 +129,11 @@ class Polls:
         rows: list[tuple[Any, ...]] = []
         now = self.hub.clock.now()
         for workflow in workflows.values():
-            for index, use in enumerate(workflow.triggers):
+            for use in workflow.triggers:
                 if use.trigger.next_due is None or workflow.mode == "off":
                     continue
-                name = f"{workflow.id}/{use.name}#{index}"
-                inputs = digest(repr(use.params))
+                name = f"{workflow.id}/{use.name}"
+                inputs = digest(repr(use.params), self.hub.directory.zone)
                 row = stored.get(name)
                 if row is not None and row["inputs"] == inputs and row["due"] is not None:
                     due: datetime | None = instant(row["due"])
@@ -127,7 +141,7 @@ class Polls:
                     due = use.trigger.next_due(use.params, now, self.hub.directory.zone)
                     rows.append((name, micros(due) if due else None, micros(now), inputs))
                 if due is not None:
-                    wanted[name] = _Poll(name, due, workflow, use)
+                    wanted[name] = _Poll(name, due, due, workflow, use)
         gone = [name for name in stored if not name.startswith("connection/") and name not in wanted]
         await self.hub.journal.transact(lambda cursor: self._keep(cursor, rows, gone))
         kept = {name: poll for name, poll in self._polls.items() if poll.connection is not None}
@@ -142,35 +156,32 @@ class Polls:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            self._busy = True
-            try:
-                await self._look_at_due()
-            finally:
-                self._busy = False
-            await self.hub.clock.wait_until(self.next_due(), self._wake)
-
-    async def _look_at_due(self) -> None:
-        while True:
             now = self.hub.clock.now()
-            due = sorted((poll for poll in self._polls.values() if poll.due <= now), key=lambda poll: poll.due)
-            if not due:
-                return
-            for poll in due:
-                await self._look_at(poll, now)
+            ripe = [poll for poll in self._polls.values() if poll.look <= now and poll.id not in self._looking]
+            for poll in sorted(ripe, key=lambda poll: poll.due):
+                self._looking[poll.id] = asyncio.create_task(self._look_at(poll, now), name=f"look at {poll.id}")
+            await self.hub.clock.wait_until(self.next_due(), self._wake)
 
     async def _look_at(self, poll: _Poll, now: datetime) -> None:
         try:
-            if poll.connection is not None:
-                await self._changes(poll.connection)
-                poll.due = now + CHANGES_EVERY
-            else:
-                await self._occasions(poll, now)
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                if poll.connection is not None:
+                    await self._changes(poll.connection)
+                    poll.look = now + (CHANGES_WATCHED if poll.connection in self._watched else CHANGES_EVERY)
+                else:
+                    await self._occasions(poll, now)
         except StorageUnavailable as error:
             self.hub.tell("storage.unavailable", f"the database cannot be written: {error}")
-            poll.due = now + AGAIN
+            poll.look = now + AGAIN
         except Exception as error:  # noqa: BLE001  a vendor's trouble must not end the other checks
             self.hub.tell("poll.failed", f"{poll.id}: {type(error).__name__}: {error}", poll=poll.id)
-            poll.due = now + AGAIN
+            poll.look = now + AGAIN
+        finally:
+            if poll.id in self._again:
+                self._again.discard(poll.id)
+                poll.look = now
+            del self._looking[poll.id]
+            self._wake.set()
 
     async def _occasions(self, poll: _Poll, now: datetime) -> None:
         """Write the events of the occasions that a trigger's check finds, as many as it may start."""
@@ -184,15 +195,23 @@ class Polls:
         fresh = [due for due in found if not self._known(str(due.fact.id))]
         limit = use.trigger.limit(use.params) if use.trigger.limit else None
         taken = fresh if limit is None else fresh[:limit]
-        await self.intake.accept("hotwash", [due.fact for due in taken])
+        following: datetime | None = poll.due
+        while following is not None and following <= now:
+            following = use.trigger.next_due(use.params, following, self.hub.directory.zone)
+        due = micros(following) if following is not None else None
+
+        def reschedule(cursor: sqlite3.Cursor) -> None:
+            cursor.execute("UPDATE schedules SET due = ? WHERE id = ?", (due, poll.id))
+
+        await self.intake.commit([(OURSELVES, one.fact) for one in taken], also=reschedule)
+        if following is None:
+            self._polls.pop(poll.id, None)
+        else:
+            poll.due = poll.look = following
         if len(fresh) > len(taken):
             held = len(fresh) - len(taken)
             sentence = f"{workflow.id}: {len(taken)} started, {held} held for later checks (runs_per_check)"
             self.hub.tell("poll.limited", sentence, workflow=workflow.id, held=held)
-        following: datetime | None = poll.due
-        while following is not None and following <= now:
-            following = use.trigger.next_due(use.params, following, self.hub.directory.zone)
-        await self._reschedule(poll, following)
 
     def _fact_of(self, poll: _Poll, due: Due) -> Due:
         fact = due.fact
@@ -201,19 +220,8 @@ class Polls:
         )
 
     def _known(self, delivery: str) -> bool:
-        row = self.hub.reader.execute("SELECT 1 FROM events WHERE delivery = ?", (digest("hotwash", delivery),))
+        row = self.hub.reader.execute("SELECT 1 FROM events WHERE delivery = ?", (digest(OURSELVES, delivery),))
         return row.fetchone() is not None
-
-    async def _reschedule(self, poll: _Poll, due: datetime | None) -> None:
-        if due is None:
-            self._polls.pop(poll.id, None)
-            return
-        poll.due = due
-
-        def write(cursor: sqlite3.Cursor) -> None:
-            cursor.execute("UPDATE schedules SET due = ? WHERE id = ?", (micros(due), poll.id))
-
-        await self.hub.journal.transact(write)
 
     # --- connections that say what changed ---------------------------------------------------------------------------
 
@@ -224,7 +232,6 @@ class Polls:
         changes = await self.watching[name].changes(cursor)
         if changes.cursor == cursor and not changes.facts:
             return
-        await self.intake.accept(name, changes.facts)
         now = micros(self.hub.clock.now())
 
         def write(writer: sqlite3.Cursor) -> None:
@@ -234,7 +241,7 @@ class Polls:
                 (f"connection/{name}", now, json.dumps(changes.cursor)),
             )
 
-        await self.hub.journal.transact(write)
+        await self.intake.commit([(name, fact) for fact in changes.facts], also=write)
 
     async def _watch(self, name: str, provider: Any) -> None:
         try:
@@ -242,3 +249,5 @@ class Polls:
                 self.look_now(name)
         except Exception as error:  # noqa: BLE001  the regular look goes on without the wake-ups
             self.hub.tell("watch.failed", f"{name}: {type(error).__name__}: {error}", connection=name)
+        self._watched.discard(name)
+        self.look_now(name)

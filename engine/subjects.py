@@ -1,8 +1,9 @@
 """Merge what a source or an effect says into its subject, and find the transitions by comparing with the stored state.
 
-Rules (PROMISES, "State of a subject"): events are ordered by their own time; an older one goes into the record and
-changes no state, but the first of its kind still fires its trigger. Every field has one owner: the source its own,
-the engine those in `domain.ENGINE_OWNED`. The first sight of a subject counts as the transition its event names.
+Rules (PROMISES, "State of a subject"): what a source says is ordered by its own time; an older event goes into the
+record and changes no state, but the first of its kind still fires its trigger. Every field has one owner: the source
+its own, the engine those in `domain.ENGINE_OWNED`, which change in the order of their commits. The first sight of a
+subject counts as the transition its event names.
 
 Everything here runs inside the writer's transaction.
 """
@@ -17,9 +18,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from engine.domain import ENGINE_OWNED, SUBJECTS
+from engine.domain import ENGINE_OWNED, FIELDS, SUBJECTS
 from engine.plugins import Fact
-from engine.store.codec import digest, dumps, encode, micros
+from engine.store.codec import digest, dumps, encode, micros, plain_json
+from engine.store.lookups import OLDER
 from engine.store.tables import events as events_table
 from engine.store.tables import insert
 from engine.store.tables import subjects as subjects_table
@@ -36,12 +38,18 @@ _STATUS_EVENT = {
 _ORDER = ("declared", "acknowledged", "mitigated", "resolved")
 _TIMES = {"declared": "declared_at", "acknowledged": "acknowledged_at", "mitigated": "mitigated_at"}
 _TIMES["resolved"] = "resolved_at"
-_FIRST = {
-    "incident": "incident.declared",
-    "ticket": "ticket.created",
-    "alert": "alert.firing",
-    "document": "document.created",
-    "review": "review.scheduled",
+#: What an event says of its subject by its name alone, where its sender gives no more.
+_IMPLIED: Mapping[str, Mapping[str, Any]] = {
+    "incident.declared": {"status": "declared"},
+    "incident.reopened": {"status": "declared"},
+    "incident.acknowledged": {"status": "acknowledged"},
+    "incident.mitigated": {"status": "mitigated"},
+    "incident.resolved": {"status": "resolved"},
+    "ticket.closed": {"done": True},
+    "ticket.reopened": {"done": False},
+    "alert.firing": {"firing": True},
+    "alert.resolved": {"firing": False},
+    "document.published": {"published": True},
 }
 _UPDATED = {name: f"{name}.updated" for name in SUBJECTS}
 #: Fields whose change alone is not worth an `updated` event.
@@ -64,6 +72,7 @@ class Recorded:
 
     events: tuple[int, ...] = ()
     duplicate: bool = False
+    changed: str | None = None  #: the subject whose state changed although no event that is matched says so
 
 
 _EVENT_COLUMNS = (
@@ -114,7 +123,23 @@ def record(cursor: sqlite3.Cursor, connection: str, fact: Fact, now: datetime, c
     writer = _Writer(cursor, connection, fact, now, cause, delivery)
     if fact.subject_type is None or fact.subject is None:
         return Recorded((writer.event(fact.type, None, None),))
-    return Recorded(tuple(writer.merge()))
+    return writer.merge()
+
+
+def record_reading(cursor: sqlite3.Cursor, connection: str, fact: Fact, now: datetime) -> Recorded:
+    """Write what reading a subject again gave; where nothing differs, only that its state is fresh."""
+    return _Writer(cursor, connection, fact, now, Cause(), None, reading=True).merge()
+
+
+def read_fields(subject_type: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a reading says of its source's fields: what is empty there is empty, but instants may be unknown."""
+    owned = ENGINE_OWNED[subject_type] - {"active_at"}
+    instants = {name for name, one in FIELDS[subject_type].items() if one.kind == "instant"} | {"active_at"}
+    return {
+        name: value
+        for name, value in known.items()
+        if name not in owned and not (value is None and (name in instants or name in ("status", "content")))
+    }
 
 
 def record_ignored(cursor: sqlite3.Cursor, connection: str, reason: str, now: datetime) -> int:
@@ -131,12 +156,15 @@ class _Writer:
     now: datetime
     cause: Cause
     delivery: str | None
+    reading: bool = False
+    told: bool = False  #: whether an event was written already
 
     def event(
         self, kind: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, reason: str | None = None
     ) -> int:
         fact, cause = self.fact, self.cause
-        delivery, self.delivery = self.delivery, None  # the first event of a fact carries the delivery's id
+        delivery, note = (self.delivery, fact.note) if not self.told else (None, None)  # the first carries them
+        self.told = True
         private = bool((after or {}).get("private"))
         self.cursor.execute(
             _INSERT_EVENT,
@@ -152,7 +180,7 @@ class _Writer:
                 dumps(dict(fact.data)),
                 _json(before),
                 _json(after),
-                dumps(fact.note) if fact.note else None,
+                dumps(note) if note else None,
                 delivery,
                 cause.effect,
                 cause.run,
@@ -165,67 +193,74 @@ class _Writer:
         )
         return int(self.cursor.lastrowid or 0)
 
-    def merge(self) -> list[int]:
+    def merge(self) -> Recorded:
         fact = self.fact
         row = self.cursor.execute(
             "SELECT * FROM subjects WHERE type = ? AND id = ?", (fact.subject_type, fact.subject)
         ).fetchone()
         return self._first_sight() if row is None else self._next(row)
 
-    def _first_sight(self) -> list[int]:
+    def _fields(self) -> dict[str, Any]:
+        implied = {} if self.fact.engine else _IMPLIED.get(self.fact.type, {})
+        return {**implied, **{name: encode(value) for name, value in self.fact.fields.items()}}
+
+    def _first_sight(self) -> Recorded:
         fact = self.fact
-        fields = {name: encode(value) for name, value in fact.fields.items()}
-        state: dict[str, Any] = {"id": fact.subject, **fields}
+        state: dict[str, Any] = {"id": fact.subject, **_known(self._fields())}
         state.setdefault("key", str(fact.subject).partition(":")[2])
         state.setdefault("title", state["key"])
         if fact.subject_type == "incident":
-            _stamp(state, str(state.setdefault("status", _status_of(fact.type))), fact)
+            state.setdefault("status", "declared")
+            _stamp(state, fact)
         event = self.event(fact.type, None, state)
         self._put(state, None, event, changed=True)
-        return [event]
+        return Recorded((event,))
 
-    def _next(self, row: sqlite3.Row) -> list[int]:
+    def _next(self, row: sqlite3.Row) -> Recorded:
         fact = self.fact
         assert fact.subject_type is not None
         before: dict[str, Any] = json.loads(row["state"])
-        column = "engine_time" if fact.engine else "source_time"
-        if row[column] is not None and micros(fact.time) < row[column]:
-            return [self._late(before)]
-        after = dict(before) | self._owned(before)
+        if not fact.engine and self._older(row["source_time"]):
+            return Recorded((self._late(before),))
+        after = _known(before | self._owned(before))
         if fact.subject_type == "incident" and after.get("status") != before.get("status"):
-            _stamp(after, str(after.get("status")), fact)
+            _stamp(after, fact)
         kinds = transitions(fact.subject_type, fact.type, before, after)
-        changed = after != before
+        changed = bool(_differing(before, after))
         if not kinds and (fact.note or _told(fact.type)):
             kinds = [fact.type]
-        if not kinds:
+        events: list[int] = []
+        if kinds:
+            events = [self.event(kind, before, after) for kind in kinds]
+        elif not self.reading:
             reason = "it changes nothing that a trigger names" if changed else "the state was this already"
             events = [self.event(fact.type, before, after, reason=reason)]
-        else:
-            events = [self.event(kind, before, after) for kind in kinds]
-        self._put(after, row, events[-1], changed=changed)
-        return events
+        self._put(after, row, events[-1] if events else row["event"], changed=changed)
+        return Recorded(tuple(events), changed=fact.subject if changed and not kinds else None)
+
+    def _older(self, known: int | None) -> bool:
+        """Whether the fact is older than what is known; a time that is still to come by our clock counts as now."""
+        return known is not None and micros(self.fact.time) < min(known, micros(self.now))
 
     def _late(self, before: Mapping[str, Any]) -> int:
         """Keep an event that is older than what is known: it changes nothing, and fires as the first of its kind."""
         fact = self.fact
         known = self.cursor.execute(
-            "SELECT 1 FROM events WHERE subject = ? AND type = ? LIMIT 1", (fact.subject, fact.type)
+            "SELECT 1 FROM events WHERE subject = ? AND type = ? AND state != 'ignored' LIMIT 1",
+            (fact.subject, fact.type),
         ).fetchone()
-        old = known and not _told(fact.type)
-        return self.event(fact.type, before, before, reason="it is older than the state known" if old else None)
+        return self.event(fact.type, before, before, reason=OLDER if known and not _told(fact.type) else None)
 
     def _owned(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """Give the fields of the fact that its sender may set, as JSON."""
         fact = self.fact
         owned = ENGINE_OWNED[str(fact.subject_type)]
         fields: dict[str, Any] = {}
-        for name, value in fact.fields.items():
+        for name, value in self._fields().items():
             if name == "active_at" or (name in owned) == fact.engine:
-                fields[name] = encode(value)
-        for name in ("roles",):  # roles are set one at a time
-            if name in fields:
-                fields[name] = {**before.get(name, {}), **fields[name]}
+                fields[name] = value
+        if "roles" in fields:  # they are given one at a time
+            fields["roles"] = {**before.get("roles", {}), **fields["roles"]}
         if "participants" in fields:
             fields["participants"] = _union(before.get("participants", []), fields["participants"])
         if not fact.own and fact.actor is not None and fact.subject_type == "incident":
@@ -238,7 +273,7 @@ class _Writer:
         if fact.engine:
             engine_time = micros(fact.time)
         else:
-            source_time = micros(fact.time)
+            source_time = micros(min(fact.time, self.now))
         now = micros(self.now)
         self.cursor.execute(
             _PUT_SUBJECT,
@@ -275,18 +310,31 @@ def transitions(subject_type: str, told: str, before: Mapping[str, Any], after: 
         kinds.append(_incident_transition(before.get("status"), str(after.get("status"))))
     elif subject_type == "ticket" and bool(before.get("done")) != bool(after.get("done")):
         kinds.append("ticket.closed" if after.get("done") else "ticket.reopened")
-    elif subject_type == "alert" and before.get("firing", True) != after.get("firing", True):
+    elif subject_type == "alert" and _another_alert(before, after):
         kinds.append("alert.firing" if after.get("firing", True) else "alert.resolved")
-    elif subject_type == "alert" and after.get("firing", True) and before.get("started_at") != after.get("started_at"):
-        kinds.append("alert.firing")
     elif subject_type == "document" and _published_again(before, after):
         kinds.append("document.published")
     if _told(told) and told not in kinds:
         kinds.append(told)
-    noticed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} - _QUIET
-    if noticed:
+    if _differing(before, after) - _QUIET and _UPDATED[subject_type] not in kinds:
         kinds.append(_UPDATED[subject_type])
     return kinds
+
+
+def _known(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what says nothing."""
+    return {name: value for name, value in state.items() if value is not None and value != [] and value != {}}
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """Give the fields that differ; one that is not there is the same as one that is empty or false."""
+    return {name for name in before.keys() | after.keys() if (before.get(name) or None) != (after.get(name) or None)}
+
+
+def _another_alert(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether an alert fires or is resolved anew: it turned, or it is another time that it began to fire."""
+    turned = before.get("firing", True) != after.get("firing", True)
+    return turned or before.get("started_at") != after.get("started_at")
 
 
 def _incident_transition(before: Any, after: str) -> str:
@@ -306,20 +354,14 @@ def _published_again(before: Mapping[str, Any], after: Mapping[str, Any]) -> boo
     return bool(after["content"] != before.get("content") or "content" not in before)
 
 
-def _status_of(event: str) -> str:
-    name = event.partition(".")[2]
-    return name if name in _ORDER else "declared"
-
-
-def _stamp(state: dict[str, Any], status: str, fact: Fact) -> None:
-    """Fill in the instant of a status where the source did not give it, and clear those that no longer hold."""
-    named = fact.type.partition(".")[2]
-    column = _TIMES[status]
-    if column not in fact.fields and (named == status or fact.type == _FIRST["incident"]):
-        state[column] = encode(fact.time)
-    for later in _ORDER[_ORDER.index(status) + 1 :]:
-        if state.get(_TIMES[later]) is not None and _TIMES[later] not in fact.fields:
-            state.pop(_TIMES[later])
+def _stamp(state: dict[str, Any], fact: Fact) -> None:
+    """Fill in the instant that the event's name tells where none is known, and clear those that hold no more."""
+    named = _TIMES.get(fact.type.partition(".")[2])
+    if named is not None:
+        state.setdefault(named, encode(fact.time))
+    for later in _ORDER[_ORDER.index(state["status"]) + 1 :]:
+        if _TIMES[later] not in fact.fields:
+            state.pop(_TIMES[later], None)
 
 
 def _union(known: list[Any], new: list[Any]) -> list[Any]:
@@ -332,4 +374,4 @@ def _person_id(item: Any) -> Any:
 
 
 def _json(state: Mapping[str, Any] | None) -> str | None:
-    return None if state is None else json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+    return None if state is None else plain_json(state)

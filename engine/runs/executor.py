@@ -8,23 +8,25 @@ own database is performed before that commit and is part of it. A run that only 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeGuard, TypeVar
 
 from pydantic import ValidationError
 
 from engine import subjects
 from engine.calendars import Calendar, Duration
 from engine.clock import Clock
-from engine.domain import ENGINE_OWNED, FIELDS, Event, Incident, Person, kind_of
+from engine.domain import FIELDS, Event, Incident, Person, kind_of
 from engine.log import Tell
 from engine.plugins import (
+    OURSELVES,
     Action,
     ActionError,
     ConnectionBroken,
@@ -54,7 +56,7 @@ from engine.runs.interpreter import (
 )
 from engine.runs.state import Leaf, Record, Run, RunState
 from engine.store.codec import decode, digest, dumps, encode, instant, loads, micros
-from engine.store.journal import Journal, StorageUnavailable
+from engine.store.journal import Journal, StorageUnavailable, Work
 from engine.store.lookups import Directory, Lookups, event_of, lookup_key, subject_of
 from engine.store.tables import effects as effects_table
 from engine.store.tables import insert
@@ -65,12 +67,20 @@ from engine.workflow.library import WorkflowLibrary
 from engine.workflow.model import Step, Workflow
 from engine.workflow.templates import TemplateProblem, compile_template
 
+T = TypeVar("T")
+
 #: Output of one step, as JSON.
 MAX_OUTPUT = 256 * 1024
 #: One attempt of an effect without a `timeout` of its own, in seconds.
 ATTEMPT_TIMEOUT = 60.0
 #: How long a connection that refuses our credentials is left alone before it is tried again.
 HOLD = timedelta(minutes=5)
+#: What else goes out on it waits this long while one call tries whether it works again.
+PROBE = timedelta(seconds=15)
+#: How long a run is left alone after the database could not be written.
+PAUSE = timedelta(seconds=5)
+#: A reading or a look that failed is tried again after this.
+AGAIN = timedelta(minutes=1)
 #: Stored state that is older than this is read again before an effect, where its provider can.
 FRESH = timedelta(minutes=5)
 
@@ -78,6 +88,10 @@ _RECORD = insert(steps_table, "run", "path", "kind", "data", "at")
 _LISTEN = insert(waits_table, "run", "path", "kind", "due", "event_type", "field", "value")
 #: Kinds of record that leave something for later: `due` says when.
 _LATER = frozenset({"held", "retry", "pending", "hold"})
+#: What of a run has an instant at which it goes on.
+_TIMED = frozenset({"held", "retry", "pending", "wait"})
+#: States of an effect that has a result.
+_OVER = frozenset({"done", "failed", "skipped"})
 _INTENT = insert(
     effects_table,
     "identity",
@@ -148,7 +162,27 @@ class _Result:
     error: Mapping[str, Any] | None = None
     attempt: int = 1
     effect: Effect | None = None
-    facts: list[tuple[str, Fact]] = field(default_factory=list)
+    readings: list[tuple[str, Fact]] = field(default_factory=list)  #: what subjects are, by their connections
+    round: int | None = None  #: the round it was asked for in
+
+
+@dataclass(frozen=True, slots=True)
+class _Intent:
+    """A new effect as it is written down: its command, connection, class, and inputs as JSON."""
+
+    command: Perform
+    connection: str | None
+    kind: EffectClass
+    inputs: str
+
+
+@dataclass(slots=True)
+class _Hold:
+    """A connection that refuses our credentials."""
+
+    until: datetime
+    why: str
+    probing: bool = False  #: whether a call is trying if it works again
 
 
 @dataclass(slots=True)
@@ -169,7 +203,9 @@ class _Active:
     inbox: list[_Result] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     in_flight: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    resting: dict[str, datetime] = field(default_factory=dict)  #: what was tried in vain, and when it is tried again
     reread: bool = False  #: somebody else has written records of it
+    crash: Exception | None = None
 
     def deliver(self, result: _Result) -> None:
         self.inbox.append(result)
@@ -185,7 +221,8 @@ class Executor:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.active: dict[int, _Active] = {}
-        self.held: dict[str, tuple[datetime, str]] = {}  #: connection → until when, and why
+        self.held: dict[str, _Hold] = {}  #: by connection
+        self.paused: dict[int, datetime] = {}  #: runs that wait for the database to be writable, and until when
         self._calls = asyncio.Semaphore(self.max_calls)
         self._rereads: dict[tuple[str, str], asyncio.Task[Fact | None]] = {}
         self.stopping = False
@@ -199,10 +236,27 @@ class Executor:
             return
         self.active[number] = active
         try:
-            self._recover(active)
             await self._live(active)
         finally:
             del self.active[number]
+
+    async def write(self, number: int, work: Work[T]) -> T:
+        """Write about a run; while the database cannot be written, the run pauses."""
+        while True:
+            try:
+                return await self.hub.journal.transact(work)
+            except StorageUnavailable as error:
+                await self._pause(number, error)
+
+    async def _pause(self, number: int, error: StorageUnavailable) -> None:
+        if self.stopping:
+            raise error
+        self.hub.tell("storage.unavailable", f"the database cannot be written: {error}", run=number)
+        self.paused[number] = self.hub.clock.now() + PAUSE
+        try:
+            await self.hub.clock.wait_until(self.paused[number], asyncio.Event())
+        finally:
+            del self.paused[number]
 
     def poke(self, number: int) -> bool:
         """Tell a run's actor to look again; False where it has none."""
@@ -221,41 +275,76 @@ class Executor:
     async def _live(self, active: _Active) -> None:
         while True:
             active.changed.clear()
+            if active.crash is not None:
+                raise active.crash
             results, active.inbox = active.inbox, []
-            again = await self._turn(active, results)
-            if again or active.inbox:
+            try:
+                again = await self._turn(active, results)
+                if again or active.inbox:
+                    continue
+                if not active.in_flight:
+                    await self._keep_timers(active)
+                    return
+            except StorageUnavailable as error:
+                active.inbox[:0] = results  # what came back is kept until it can be written
+                await self._pause(active.run.id, error)
+                self._reload(active)
                 continue
-            if not active.in_flight:
-                return
             await active.changed.wait()
+
+    async def _keep_timers(self, active: _Active) -> None:
+        """See that what a run waits for is in the table: a clock that was set back may have woken it too early."""
+        state, now, number = active.state, self.hub.clock.now(), active.run.id
+        if state.ended is not None:
+            return
+        dues = {path: leaf.due for path, leaf in state.leaves.items() if leaf.status in _TIMED}
+        dues |= {path: pause.due for path, pause in state.pauses.items() if pause.done is None}
+        dues |= {f"{path}!deadline": due for path, due in state.deadlines.items()}
+        rows = self.hub.reader.execute("SELECT path FROM waits WHERE run = ? AND due IS NOT NULL", (number,))
+        kept = {row["path"] for row in rows.fetchall()}
+        lost = [(path, due) for path, due in dues.items() if due is not None and due > now and path not in kept]
+        if not lost:
+            return
+        lines = [(number, path, "timer", micros(due), None, None, None) for path, due in lost]
+
+        def write(cursor: sqlite3.Cursor) -> None:
+            cursor.executemany(_LISTEN, lines)
+
+        await self.hub.journal.transact(write)
+        self.hub.waits_written()
 
     async def _turn(self, active: _Active, results: list[_Result]) -> bool:
         """Take results in, decide, commit, perform; give whether there is at once more to do."""
         if active.reread or (active.state.ended is not None and self._taken_up(active)):
             self._reload(active)
-        if any(result.facts or (result.effect and result.effect.emitted) for result in results):
+        _drop_outlived(active, results)
+        if any(result.readings or (result.effect and result.effect.emitted) for result in results):
             await self._commit(active, results, Outcome((), ()), None)
-            results = []
+            results.clear()
         for result in results:
-            active.state.apply_all(result.records)
+            active.state.apply_all(_kept(result.records))
         if self.stopping:
-            await self._commit(active, results, Outcome((), ()), None)
+            await self._commit(active, results, Outcome((), ()), None, applied=len(results))
+            results.clear()
             return False
         seen, outcome = self._decide(active)
-        inline = [done for command in outcome.commands if (done := await self._inline(active, command)) is not None]
+        intents = [self._intent(command) for command in outcome.commands if _is_new(command)]
+        inline = [await self._inline(active, one) for one in intents if one.kind is EffectClass.OWN_ROWS]
         try:
-            await self._commit(active, results + inline, outcome, seen, applied=len(results))
+            await self._commit(active, results + inline, outcome, seen, applied=len(results), intents=intents)
         except _Overtaken:
-            self._reload(active)
             active.inbox[:0] = results
+            self._reload(active)
             return True
         except IdentityClash as clash:
-            self._reload(active)
             active.inbox[:0] = results
+            self._reload(active)
             error = {"message": str(clash), "step": clash.path, "code": "identity-clash"}
             active.deliver(_Result([Record(clash.path, "failed", {"error": error})]))
             return True
+        results.clear()
         self._perform(active, outcome, {result.identity for result in inline})
+        self._recover(active)
         return bool(inline) or (active.state.ended is None and self._wake_of(active.run.id) > 0)
 
     def _taken_up(self, active: _Active) -> bool:
@@ -298,39 +387,68 @@ class Executor:
         return row["workflow"], row["source"], json.loads(row["templates"])
 
     def _recover(self, active: _Active) -> None:
-        """Take up the effects whose call may have been cut off (PROMISES 1.4)."""
+        """Take up the effects that are written down as begun and of which no call is under way: it was cut off."""
+        if active.state.ended is not None:
+            return
+        arrived = {result.identity for result in active.inbox}
         for path, leaf in list(active.state.leaves.items()):
-            if leaf.status == "intent" and leaf.identity is not None:
-                self._spawn(active, path, self._take_up(active, path, leaf))
+            if leaf.status == "intent" and leaf.identity is not None and leaf.identity not in arrived:
+                self._spawn(active, leaf.identity, partial(self._take_up, active, path, leaf))
 
     async def _take_up(self, active: _Active, path: str, leaf: Leaf) -> _Result:
-        row = self._effect_row(str(leaf.identity))
+        """Find out what became of an effect whose call was cut off, or do it again, as its class allows."""
+        identity = str(leaf.identity)
+        row = self._effect_row(identity)
         step = find_step(active.workflow, self.hub, path)
         if row is None or step is None:
             return self._failure(step, leaf, path, "what it was to do is not in the journal", "lost-intent", True)
         kind = EffectClass(row["class"])
-        if kind is EffectClass.FINDABLE:
-            found = await self._find(active, step, row)
-            if found is not None:
-                return found
-        if kind is EffectClass.AT_MOST_ONCE or (kind is EffectClass.FINDABLE and not self._finds(row)):
-            return _Result([Record(path, "parked", {})], str(leaf.identity), "unknown", attempt=leaf.attempt)
-        return await self._attempt(active, path, step, str(leaf.identity), leaf.attempt)
-
-    def _finds(self, row: sqlite3.Row) -> bool:
-        provider = self.hub.provider(row["connection"]) if row["connection"] else None
-        return hasattr(provider, "find")
-
-    async def _find(self, active: _Active, step: Step, row: sqlite3.Row) -> _Result | None:
-        """Ask the provider whether the effect is there already."""
         provider: Any = self.hub.provider(row["connection"]) if row["connection"] else None
-        if not hasattr(provider, "find"):
+        if kind is EffectClass.FINDABLE and hasattr(provider, "find"):
+            settled = await self._find(active, path, step, leaf, row, provider)
+            if settled is not None:
+                return settled
+        elif kind in (EffectClass.AT_MOST_ONCE, EffectClass.FINDABLE):
+            return _unknown(path, identity, leaf.attempt)
+        return await self._attempt(active, path, step, identity, leaf.attempt)
+
+    async def _find(
+        self, active: _Active, path: str, step: Step, leaf: Leaf, row: sqlite3.Row, provider: Any
+    ) -> _Result | None:
+        """Look whether the effect is there; None where it is not. Neither too early nor a failed look decides."""
+        identity = str(leaf.identity)
+        visible = self._visible_at(active, path, step, leaf)
+        if visible is not None and self.hub.clock.now() < visible:
+            return self._rest(active, identity, path, visible)
+        effect = self._effect(active, path, identity, instant(row["created"]), leaf.attempt)
+        try:
+            found = await provider.find(effect)
+        except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing is made on a guess
+            self.hub.tell("effect.unseen", f"{identity}: it could not be looked for: {error}", run=active.run.uid)
+            return self._rest(active, identity, path, self.hub.clock.now() + AGAIN)
+        return self._success(path, identity, effect, step, found) if found is not None else None
+
+    def _visible_at(self, active: _Active, path: str, step: Step, leaf: Leaf) -> datetime | None:
+        """Give from when a service shows what the call may have made; None where it shows it at once.
+
+        A service that takes its time may also still be at work on a request that outlived us.
+        """
+        assert step.action is not None
+        method = getattr(
+            self.hub.serve(str(step.action.capability), step.connection)[1], step.action.method or "", None
+        )
+        after = float(getattr(method, "__effect_options__", {}).get("visible_after") or 0.0)
+        row = self.hub.reader.execute(
+            "SELECT max(at) AS at FROM steps WHERE run = ? AND path = ? AND kind = 'intent'", (active.run.id, path)
+        ).fetchone()
+        if not after or row["at"] is None:
             return None
-        effect = self._effect(active, row["path"], row["identity"], instant(row["created"]), row["attempts"])
-        found = await provider.find(effect)
-        if found is None:
-            return None
-        return self._success(row["path"], row["identity"], effect, step, found)
+        return instant(row["at"]) + timedelta(seconds=self._attempt_limit(step, leaf.timeout) + after)
+
+    def _rest(self, active: _Active, what: str, path: str, until: datetime) -> _Result:
+        """Leave something that was tried in vain for later, by a row that falls due."""
+        active.resting[what] = until
+        return _Result([Record(path, "hold", {"due": until})])
 
     def _effect_row(self, identity: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self.hub.reader.execute(
@@ -344,47 +462,51 @@ class Executor:
         """Start what was asked for, after its commit."""
         for command in outcome.commands:
             match command:
-                case Perform() if command.earlier:
-                    leaf = active.state.leaves[command.path]
-                    self._spawn(active, command.path, self._take_up(active, command.path, leaf))
-                case Perform() if command.identity not in done:
-                    work = self._attempt(active, command.path, command.step, command.identity, command.attempt)
-                    self._spawn(active, command.path, work)
+                case Perform() if command.identity not in done and not command.earlier:
+                    self._spawn(active, command.identity, partial(self._attempt_of, active, command))
                 case LookUp():
                     call = f"{command.path}?{lookup_key(command.name, command.args)}"
-                    self._spawn(active, call, self._look_up(command))
+                    self._spawn(active, call, partial(self._look_up, command))
                 case Refresh():
-                    self._spawn(active, "!refresh", self._refresh(active))
-                case _:
+                    self._spawn(active, "!refresh", partial(self._refresh, active))
+                case _:  # what an earlier round began is taken up with what was cut off
                     pass
 
-    def _spawn(self, active: _Active, name: str, work: Awaitable[_Result]) -> None:
-        """Run a call beside the actor; its result comes into the inbox."""
-        if name in active.in_flight:
-            if inspect.iscoroutine(work):
-                work.close()
+    def _spawn(self, active: _Active, name: str, work: Callable[[], Awaitable[_Result]]) -> None:
+        """Run a call beside the actor, unless it is under way or rests; its result comes into the inbox."""
+        until = active.resting.get(name)
+        if name in active.in_flight or (until is not None and self.hub.clock.now() < until):
             return
+        round = active.run.round
 
         async def call() -> None:
             try:
                 async with self._calls:
-                    result = await work
-            except StorageUnavailable:
-                result = _Result()
+                    result = await work()
+                result.round = round
+                active.inbox.append(result)
+            except Exception as error:  # noqa: BLE001  a fault of ours: the actor ends with it, and says so
+                active.crash = error
             finally:
                 active.in_flight.pop(name, None)
-            active.deliver(result)
+                active.changed.set()
 
         active.in_flight[name] = asyncio.create_task(call(), name=f"{active.run.uid} {name}")
 
-    async def _inline(self, active: _Active, command: Command) -> _Result | None:
+    async def _attempt_of(self, active: _Active, command: Perform) -> _Result:
+        return await self._attempt(active, command.path, command.step, command.identity, command.attempt)
+
+    async def _inline(self, active: _Active, intent: _Intent) -> _Result:
         """Perform an effect that is only rows of our own: its result is part of the commit of its intent."""
-        if not isinstance(command, Perform) or command.inputs is None:
-            return None
-        if self._class_of(command.step, command.inputs) is not EffectClass.OWN_ROWS:
-            return None
+        command = intent.command
         work = (command.path, command.step, command.identity, command.attempt)
         return await self._attempt(active, *work, inputs=command.inputs)
+
+    def _intent(self, command: Perform) -> _Intent:
+        inputs = command.inputs or {}
+        assert command.step.action is not None
+        connection = self._connection_of(command.step.action, command.step)
+        return _Intent(command, connection, self._class_of(command.step, inputs), dumps(dict(inputs)))
 
     async def _attempt(
         self,
@@ -404,34 +526,51 @@ class Executor:
             inputs, created = loads(row["inputs"]), instant(row["created"])
         assert step.action is not None
         connection = self._connection_of(step.action, step)
-        hold = self.held.get(connection or "")
-        if hold is not None and self.hub.clock.now() < hold[0]:
-            return self._hold(path, leaf, step, hold[0], hold[1])
+        hold = self.held.get(connection) if connection is not None else None
+        if hold is not None:
+            until = self._left_alone(hold)
+            if until is not None:
+                return self._hold(path, leaf, step, until, hold.why)
+            hold.probing = True
         effect = self._effect(active, path, identity, created, attempt)
         try:
             outcome = await self._call(active, step, effect, inputs, leaf.timeout)
         except ConnectionBroken as error:
-            until = self.hub.clock.now() + HOLD
-            self.held[connection or ""] = (until, str(error))
-            self.hub.tell("connection.held", f"{connection} is held: {error}", connection=connection, until=until)
-            return self._hold(path, leaf, step, until, str(error))
-        except ActionError as error:
-            return self._failure(step, leaf, path, str(error), error.code, True)
-        except ValidationError as error:
-            return self._failure(step, leaf, path, _first_fault(error), "bad-input", True)
-        except RetryLater as error:
-            if error.maybe_done and self._class_of(step, inputs) is EffectClass.AT_MOST_ONCE:
-                return _Result([Record(path, "parked", {})], identity, "unknown", attempt=attempt)
-            return self._failure(step, leaf, path, str(error), "try-again", False, error.after)
-        except TimeoutError:
-            if self._class_of(step, inputs) is EffectClass.AT_MOST_ONCE:
-                return _Result([Record(path, "parked", {})], identity, "unknown", attempt=attempt)
-            return self._failure(step, leaf, path, "no answer within the time-out", "timeout", False)
+            if connection is None:
+                return self._failure(step, leaf, path, str(error), "connection-broken", False)
+            hold = self.held[connection] = _Hold(self.hub.clock.now() + HOLD, str(error))
+            self.hub.tell("connection.held", f"{connection} is held: {error}", connection=connection, until=hold.until)
+            return self._hold(path, leaf, step, hold.until, hold.why)
         except Exception as error:  # noqa: BLE001  a plugin's bug is the run's failure, not the engine's
-            self.hub.tell("effect.crashed", f"{step.id}: {type(error).__name__}: {error}", run=active.run.uid)
-            return self._failure(step, leaf, path, f"{type(error).__name__}: {error}", "action-crashed", False)
-        self.held.pop(connection or "", None)
+            return self._fault(active, path, step, identity, inputs, error)
+        finally:
+            if hold is not None:
+                hold.probing = False
+        if connection is not None and self.held.pop(connection, None) is not None:
+            self.hub.tell("connection.works", f"{connection} works again", connection=connection)
         return self._success(path, identity, effect, step, outcome, leaf.timeout)
+
+    def _fault(
+        self, active: _Active, path: str, step: Step, identity: str, inputs: Mapping[str, Any], error: Exception
+    ) -> _Result:
+        """Say what a failed attempt leads to: the end of it, another one, or that a person has to decide."""
+        leaf = active.state.leaves[path]
+        after, doubtful = None, True
+        match error:
+            case ActionError():
+                return self._failure(step, leaf, path, str(error), error.code, True)
+            case ValidationError():
+                return self._failure(step, leaf, path, _first_fault(error), "bad-input", True)
+            case RetryLater():
+                message, code, after, doubtful = str(error), "try-again", error.after, error.maybe_done
+            case TimeoutError():
+                message, code = "no answer within the time-out", "timeout"
+            case _:
+                message, code = f"{type(error).__name__}: {error}", "action-crashed"
+                self.hub.tell("effect.crashed", f"{step.id}: {message}", run=active.run.uid)
+        if doubtful and self._class_of(step, inputs) is EffectClass.AT_MOST_ONCE:
+            return _unknown(path, identity, leaf.attempt)
+        return self._failure(step, leaf, path, message, code, False, after)
 
     async def _call(
         self, active: _Active, step: Step, effect: Effect, inputs: Mapping[str, Any], timeout: Duration | None
@@ -440,14 +579,17 @@ class Executor:
         assert action is not None
         params = action.params.model_validate(dict(inputs), context={"people": self.hub.directory.people})
         context = _Context(self, active, step, effect)
-        limit = ATTEMPT_TIMEOUT
-        if timeout is not None and not action.pending:
-            now = self.hub.clock.now()
-            limit = (self.hub.lookups().add(now, timeout) - now).total_seconds()
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(self._attempt_limit(step, timeout)):
             if inspect.iscoroutinefunction(action.function):
                 return await action.function(params, context)
             return await asyncio.to_thread(action.function, params, context)
+
+    def _attempt_limit(self, step: Step, timeout: Duration | None) -> float:
+        """Give how long one attempt may take, in seconds; the time-out of a question is that of its answer."""
+        if timeout is None or (step.action is not None and step.action.pending):
+            return ATTEMPT_TIMEOUT
+        now = self.hub.clock.now()
+        return (self.hub.lookups().add(now, timeout) - now).total_seconds()
 
     def _success(
         self, path: str, identity: str, effect: Effect, step: Step, outcome: Any, timeout: Duration | None = None
@@ -458,10 +600,13 @@ class Executor:
             due = self.hub.lookups().add(now, timeout) if timeout is not None else None
             pending = Record(path, "pending", {"outputs": dict(outcome.outputs), "due": due})
             return _Result([pending], identity, "pending", step.action.name, outcome.outputs, effect=effect)
-        outputs = outputs_of_result(step.action, outcome)
-        size = len(dumps(outputs))
+        leaf = Leaf("intent", identity=identity, attempt=effect.attempt)
+        try:
+            outputs = outputs_of_result(step.action, outcome)
+            size = len(dumps(outputs))
+        except (TypeError, ValueError, AttributeError) as error:
+            return self._failure(step, leaf, path, f"its output cannot be kept: {error}", "bad-output", True)
         if size > MAX_OUTPUT:
-            leaf = Leaf("intent", identity=identity, attempt=10**6)
             text = f"its output is {size:,} bytes as JSON; at most {MAX_OUTPUT:,} are kept"
             return self._failure(step, leaf, path, text, "output-too-large", True)
         done = Record(path, "done", {"outputs": outputs})
@@ -500,10 +645,17 @@ class Executor:
         """Give until when the connection of a step is left alone, None where it is not."""
         assert step.action is not None
         try:
-            until, _ = self.held[self._connection_of(step.action, step) or ""]
+            hold = self.held[self._connection_of(step.action, step) or ""]
         except (KeyError, ActionError):  # what is not configured fails when it is performed
             return None
-        return until if until > self.hub.clock.now() else None
+        return self._left_alone(hold)
+
+    def _left_alone(self, hold: _Hold) -> datetime | None:
+        """Give until when nothing goes out on a held connection; None where a call may try it."""
+        now = self.hub.clock.now()
+        if now < hold.until:
+            return hold.until
+        return now + PROBE if hold.probing else None
 
     def _effect(self, active: _Active, path: str, identity: str, at: datetime, attempt: int) -> Effect:
         run = active.run
@@ -556,43 +708,50 @@ class Executor:
             fact = await asyncio.shield(task)
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing goes out on stale state
             self.hub.tell("subject.stale", f"{ref} could not be read again: {error}", subject=ref)
-            due = self.hub.clock.now() + timedelta(minutes=1)
-            return _Result([Record("!refresh", "hold", {"due": due})])
-        return _Result(facts=[(ref.partition(":")[0], fact)]) if fact is not None else _Result()
+            return self._rest(active, "!refresh", "!refresh", self.hub.clock.now() + AGAIN)
+        if fact is None:
+            self.hub.tell("subject.gone", f"{ref} is no longer there: nothing goes out about it", subject=ref)
+            return self._rest(active, "!refresh", "!refresh", self.hub.clock.now() + FRESH)
+        return _Result(readings=[(ref.partition(":")[0], fact)])
 
     async def _reread(self, kind: str, ref: str) -> Fact | None:
         connection = ref.partition(":")[0]
         found = await self.hub.provider(connection).get(ref)
         if found is None:
             return None
-        own = ENGINE_OWNED[kind]
-        names = [name for name in FIELDS[kind] if hasattr(found, name) and name not in own and name != "id"]
-        fields = {name: getattr(found, name) for name in names if getattr(found, name) is not None}
-        return Fact(f"{kind}.updated", self.hub.clock.now(), kind, ref, fields, own=True)
+        known = {one.name: getattr(found, one.name) for one in dataclasses.fields(found) if one.name != "id"}
+        return Fact(f"{kind}.updated", self.hub.clock.now(), kind, ref, subjects.read_fields(kind, known))
 
     # --- the commit --------------------------------------------------------------------------------------------------
 
     async def _commit(
-        self, active: _Active, results: list[_Result], outcome: Outcome, seen: int | None, applied: int | None = None
+        self,
+        active: _Active,
+        results: list[_Result],
+        outcome: Outcome,
+        seen: int | None,
+        applied: int | None = None,
+        intents: Sequence[_Intent] = (),
     ) -> None:
         """Write results, decisions and intents in one commit, then take the results in and pass the word on."""
         fresh = results if applied is None else results[applied:]
         for result in fresh:
-            active.state.apply_all(record for record in result.records if record.kind != "hold")
+            active.state.apply_all(_kept(result.records))
         inline = fresh if applied is not None else []
-        write = _Write(self, active, results[:applied], outcome, inline, seen, self._closings(outcome))
-        events, woken = await self.hub.journal.transact(write)
+        closings, in_doubt = self._closings(outcome), _in_doubt(active)
+        write = _Write(self, active, results[:applied], outcome, intents, inline, seen, closings, in_doubt)
+        await self.hub.journal.transact(write)
         for result in results:
             self._report(active, result)
         for command in outcome.commands:
             if isinstance(command, End):
                 self._report_end(active, command)
-        if events:
+        if write.events:
             self.hub.events_written()
-        if any(isinstance(command, Listen) and command.due for command in outcome.commands) or results:
+        if any(isinstance(command, Listen) for command in outcome.commands) or results:
             self.hub.waits_written()
-        if woken:
-            self.hub.runs_woken(woken)
+        if write.woken:
+            self.hub.runs_woken(write.woken)
 
     def _closings(self, outcome: Outcome) -> list[_Closing]:
         """Give the effects that are waited for no longer; of a question, also what the chat that asked keeps."""
@@ -649,18 +808,21 @@ class _Write:
     active: _Active
     results: list[_Result]  #: came back before the decisions
     outcome: Outcome
+    intents: Sequence[_Intent]
     inline: list[_Result]  #: of effects that are part of this commit
     seen: int | None
     closings: list[_Closing]
+    in_doubt: Sequence[str]  #: effects of which it is not known at the run's end whether they happened
+    events: list[int] = field(default_factory=list)  #: that were written
+    woken: list[int] = field(default_factory=list)  #: other runs
 
-    def __call__(self, cursor: sqlite3.Cursor) -> tuple[list[int], list[int]]:
+    def __call__(self, cursor: sqlite3.Cursor) -> None:
         now = self.executor.hub.clock.now()
-        events: list[int] = []
-        woken: list[int] = []
+        self.events.clear()
+        self.woken.clear()
         self._hold_to_the_row(cursor)
-        for command in self.outcome.commands:
-            if isinstance(command, Perform) and command.inputs is not None:
-                self._intend(cursor, command, now)
+        for intent in self.intents:
+            self._intend(cursor, intent, now)
         for result in self.results:
             self._records(cursor, result.records, now)
         self._records(cursor, self.outcome.records, now)
@@ -669,18 +831,15 @@ class _Write:
         for result in self.inline:  # after what was decided before them: their timers must not be forgotten with it
             self._records(cursor, result.records, now)
         for result in (*self.results, *self.inline):
-            events += self._result(cursor, result, now)
-            woken += self._release(cursor, result)
+            self._result(cursor, result, now)
         for command in self.outcome.commands:
             if isinstance(command, End):
-                events += self._end(cursor, command, now)
+                self._end(cursor, command, now)
         for closing in self.closings:
-            events += self._result(cursor, closing.result, now)
-            woken += self._release(cursor, closing.result)
+            self._result(cursor, closing.result, now)
             if closing.kept is not None:
                 save_row(cursor, *closing.kept)
         self._run(cursor, now)
-        return events, woken
 
     def _hold_to_the_row(self, cursor: sqlite3.Cursor) -> None:
         """Decide nothing for a run that a person has ended in the meantime."""
@@ -694,27 +853,28 @@ class _Write:
         listening = self.active.state.ended is None
         for record in records:
             if listening and record.kind in _LATER and record.data.get("due") is not None:
+                cursor.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = 'timer'", (run, record.path))
                 cursor.execute(_LISTEN, (run, record.path, "timer", micros(record.data["due"]), None, None, None))
-        kept = [record for record in records if record.kind != "hold"]
-        cursor.executemany(_RECORD, [(run, r.path, r.kind, dumps(dict(r.data)), at) for r in kept])
+        lines = [(run, record.path, record.kind, dumps(dict(record.data)), at) for record in _kept(records)]
+        cursor.executemany(_RECORD, lines)
 
-    def _intend(self, cursor: sqlite3.Cursor, command: Perform, now: datetime) -> None:
-        run, inputs = self.active.run, dumps(dict(command.inputs or {}))
-        assert command.step.action is not None
-        kind = self.executor._class_of(command.step, command.inputs or {})
-        connection = self.executor._connection_of(command.step.action, command.step)
-        hash = digest(inputs)
+    def _intend(self, cursor: sqlite3.Cursor, intent: _Intent, now: datetime) -> None:
+        run, command, hash = self.active.run, intent.command, digest(intent.inputs)
+        action = command.step.action
+        assert action is not None
         known = cursor.execute("SELECT * FROM effects WHERE identity = ?", (command.identity,)).fetchone()
         if known is not None:
             if known["state"] != "failed" and known["run"] != run.id:
+                if not (action.lasts or command.step.once_per):
+                    raise IdentityClash(command.identity, command.path)
                 raise _Overtaken
             if known["state"] not in ("failed", "skipped", "held") and known["inputs_hash"] != hash:
                 raise IdentityClash(command.identity, command.path)
             cursor.execute("DELETE FROM effects WHERE id = ?", (known["id"],))
-        values = (command.identity, run.id, command.path, command.step.action.name, connection, kind.value)
-        cursor.execute(_INTENT, (*values, inputs, hash, "intent", 1, micros(now)))
+        values = (command.identity, run.id, command.path, action.name, intent.connection, intent.kind.value)
+        cursor.execute(_INTENT, (*values, intent.inputs, hash, "intent", 1, micros(now)))
 
-    def _result(self, cursor: sqlite3.Cursor, result: _Result, now: datetime) -> list[int]:
+    def _result(self, cursor: sqlite3.Cursor, result: _Result, now: datetime) -> None:
         if result.identity is not None and result.effect_state is not None:
             ended = micros(now) if result.effect_state in ("done", "failed") else None
             outputs = dumps(result.outputs) if result.outputs is not None else None
@@ -723,28 +883,24 @@ class _Write:
                 "UPDATE effects SET state = ?, result = ?, error = ?, attempts = ?, ended = ? WHERE identity = ?",
                 (result.effect_state, outputs, error, result.attempt, ended, result.identity),
             )
-        events: list[int] = []
         cause = subjects.Cause(result.identity, self.active.run.id, self.active.run.depth + 1)
         emitted = list(result.effect.emitted) if result.effect is not None else []
-        for connection, fact in emitted:
-            events += subjects.record(cursor, connection, fact, now, cause).events
-        for connection, fact in result.facts:
-            events += subjects.record(cursor, connection, fact, now).events
+        said = [subjects.record(cursor, connection, fact, now, cause) for connection, fact in emitted]
+        said += [subjects.record_reading(cursor, connection, fact, now) for connection, fact in result.readings]
+        self.events += [number for one in said for number in one.events]
+        self.woken += wake_about(cursor, said)
         for connection, key, row in result.effect.saved if result.effect is not None else ():
             save_row(cursor, connection, key, row)
-        return events
+        if result.effect_state in _OVER:
+            self._release(cursor, result)
 
-    def _release(self, cursor: sqlite3.Cursor, result: _Result) -> list[int]:
+    def _release(self, cursor: sqlite3.Cursor, result: _Result) -> None:
         """Wake the runs that wait for this effect's result."""
-        if result.effect_state not in ("done", "failed", "skipped"):
-            return []
-        rows = cursor.execute(
-            "SELECT run FROM waits WHERE kind = 'effect' AND value = ?", (result.identity,)
-        ).fetchall()
-        numbers = [row["run"] for row in rows]
+        rows = cursor.execute("SELECT run FROM waits WHERE kind = 'effect' AND value = ?", (result.identity,))
+        numbers = [row["run"] for row in rows.fetchall()]
         wake(cursor, numbers)
         cursor.execute("DELETE FROM waits WHERE kind = 'effect' AND value = ?", (result.identity,))
-        return numbers
+        self.woken += numbers
 
     def _listen(self, cursor: sqlite3.Cursor, command: Command) -> None:
         run = self.active.run.id
@@ -752,9 +908,7 @@ class _Write:
             case Listen():
                 due = micros(command.due) if command.due is not None else None
                 if command.kind == "effect":
-                    cursor.execute(
-                        "DELETE FROM waits WHERE run = ? AND path = ? AND kind = 'effect'", (run, command.path)
-                    )
+                    self._listen_for_effect(cursor, command)
                 values = (run, command.path, command.kind, due, command.event_type, command.field, command.value)
                 cursor.execute(_LISTEN, values)
             case Unlisten():
@@ -766,21 +920,32 @@ class _Write:
             case _:
                 pass
 
-    def _end(self, cursor: sqlite3.Cursor, end: End, now: datetime) -> list[int]:
+    def _listen_for_effect(self, cursor: sqlite3.Cursor, command: Listen) -> None:
+        """Look again at once where the result has come between the decision and this commit."""
+        run = self.active.run.id
+        cursor.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = 'effect'", (run, command.path))
+        known = cursor.execute("SELECT state FROM effects WHERE identity = ?", (command.value,)).fetchone()
+        if known is None or known["state"] in _OVER:
+            wake(cursor, [run])
+
+    def _end(self, cursor: sqlite3.Cursor, end: End, now: datetime) -> None:
         run = self.active.run
         forget_waits(cursor, run.id, "")
+        cursor.executemany(
+            "UPDATE effects SET state = 'unknown' WHERE identity = ?", [(identity,) for identity in self.in_doubt]
+        )
         error = dumps(dict(end.error)) if end.error else None
         cursor.execute(
             "UPDATE runs SET state = ?, reason = ?, error = ?, ended = ? WHERE id = ?",
             (end.state, end.reason, error, micros(now), run.id),
         )
         if end.state != "failed":
-            return []
+            return
         fault = dict(end.error or {})
         data = {"workflow": run.workflow, "run": run.uid, "step": fault.get("step"), "error": fault}
         fact = Fact("workflow.failed", now, data=data)
         cause = subjects.Cause(f"{run.workflow}/{run.key}", run.id, run.depth + 1)
-        return list(subjects.record(cursor, "hotwash", fact, now, cause).events)
+        self.events += subjects.record(cursor, OURSELVES, fact, now, cause).events
 
     def _run(self, cursor: sqlite3.Cursor, now: datetime) -> None:
         run = self.active.run
@@ -788,14 +953,32 @@ class _Write:
         if self.seen is not None:
             cursor.execute("UPDATE runs SET wake = 0 WHERE id = ? AND wake = ?", (run.id, self.seen))
             if self.active.state.ended is None:
-                asking = any(isinstance(command, LookUp | Refresh) for command in self.outcome.commands)
-                state = "running" if asking else summary(self.active.state)
-                cursor.execute("UPDATE runs SET state = ? WHERE id = ?", (state, run.id))
+                cursor.execute("UPDATE runs SET state = ? WHERE id = ?", (self._state(now), run.id))
+
+    def _state(self, now: datetime) -> str:
+        for command in self.outcome.commands:
+            if isinstance(command, LookUp):
+                return "running"
+            if isinstance(command, Refresh):
+                resting = self.active.resting.get("!refresh")
+                return "held" if resting is not None and now < resting else "running"
+        return summary(self.active.state)
 
 
 def wake(cursor: sqlite3.Cursor, runs: Sequence[int]) -> None:
     """Mark runs as having something to look at."""
     cursor.executemany("UPDATE runs SET wake = wake + 1 WHERE id = ?", [(number,) for number in runs])
+
+
+def wake_about(cursor: sqlite3.Cursor, recorded: Iterable[subjects.Recorded]) -> list[int]:
+    """Wake the runs about subjects whose state changed without an event that is matched, which would wake them."""
+    woken: list[int] = []
+    for one in recorded:
+        if one.changed is not None:
+            rows = cursor.execute("SELECT id FROM runs WHERE subject = ? AND ended IS NULL", (one.changed,)).fetchall()
+            woken += [row["id"] for row in rows]
+    wake(cursor, woken)
+    return woken
 
 
 def forget_waits(cursor: sqlite3.Cursor, run: int, path: str) -> None:
@@ -879,6 +1062,37 @@ def outputs_of_result(action: Action, result: Any) -> dict[str, Any]:
         names = [name for name in FIELDS[kind] if hasattr(result, name)]
         return {**{name: getattr(result, name) for name in names}, "record": result}
     return {name: getattr(result, name) for name in action.outputs}
+
+
+def _kept(records: Iterable[Record]) -> list[Record]:
+    """Leave out what only makes a timer."""
+    return [record for record in records if record.kind != "hold"]
+
+
+def _is_new(command: Command) -> TypeGuard[Perform]:
+    return isinstance(command, Perform) and command.inputs is not None
+
+
+def _unknown(path: str, identity: str, attempt: int) -> _Result:
+    """Say that it is not known whether an effect happened that must not be repeated."""
+    return _Result([Record(path, "parked", {})], identity=identity, effect_state="unknown", attempt=attempt)
+
+
+def _drop_outlived(active: _Active, results: Iterable[_Result]) -> None:
+    """Take nothing into a round that an earlier one asked for, but for effects that both have."""
+    for result in results:
+        if result.round not in (None, active.run.round):
+            mine = {leaf.identity for leaf in active.state.leaves.values()} if result.identity is not None else set()
+            result.records = result.records if result.identity in mine else []
+
+
+def _in_doubt(active: _Active) -> list[str]:
+    """Give the effects that are written down as begun, with no call under way and no result that has arrived."""
+    coming = {*active.in_flight, *(result.identity for result in active.inbox)}
+    leaves = active.state.leaves.values()
+    return [
+        leaf.identity for leaf in leaves if leaf.status == "intent" and leaf.identity and leaf.identity not in coming
+    ]
 
 
 def _did(result: _Result) -> str:

@@ -94,8 +94,16 @@ def build(cls: type[Any], fields: Mapping[str, Any]) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Encode to JSON text: compact, keys in the order given."""
-    return json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """Encode to JSON text: compact, keys in the order given. Half characters, which no database takes, become `�`."""
+    return plain_json(encode(value))
+
+
+def plain_json(value: Any) -> str:
+    """Give the text of a JSON value that is encoded already."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def loads(text: str | None) -> Any:

@@ -21,6 +21,23 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Cursor], T]
 
 
+#: SQLite's primary result codes that say that the file, not the statement, is the trouble.
+_UNAVAILABLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+
+
 class StorageUnavailable(Exception):
     """The database cannot be written: the disk is full, or another program holds it. Nothing was changed."""
 
@@ -40,8 +57,8 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=10
     )
     connection.execute("PRAGMA busy_timeout = 10000")
-    if not readonly:
-        connection.execute("PRAGMA journal_mode = WAL")
+    if not readonly and connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise RuntimeError(f"SQLite cannot keep a write-ahead log beside {path}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA temp_store = MEMORY")
     if connection.execute("PRAGMA synchronous").fetchone()[0] != 2:
@@ -106,7 +123,9 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = connect(path)
+        self._readers: list[sqlite3.Connection] = []
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._closed = False
         self._thread = threading.Thread(target=self._write, name="hotwash-writer", daemon=True)
         self.failing: str | None = None  #: why the last commit failed, until one works again
         self._thread.start()
@@ -117,6 +136,7 @@ class Journal:
         Raises:
             StorageUnavailable: the commit failed; nothing of it is in the database.
         """
+        self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.put(_Unit(work, loop, future))
@@ -124,6 +144,7 @@ class Journal:
 
     def transact_now(self, work: Work[T]) -> T:
         """Do the same from a thread without an event loop, and wait for it."""
+        self._check_open()
         unit = _Unit(work, None, None, threading.Event())
         self._queue.put(unit)
         assert unit.done is not None
@@ -133,19 +154,33 @@ class Journal:
         return unit.result  # type: ignore[no-any-return]
 
     def reader(self) -> sqlite3.Connection:
-        """Open a connection that can only read; each read sees the newest commit."""
-        return connect(self.path, readonly=True)
+        """Open a connection that can only read; each read sees the newest commit. It is closed with the journal."""
+        reader = connect(self.path, readonly=True)
+        self._readers.append(reader)
+        return reader
 
     def close(self) -> None:
-        """Write what is queued and end the thread."""
+        """Write what is queued, end the thread and close the readers. What comes later is refused."""
+        if self._closed:
+            return
+        self._closed = True
         self._queue.put(None)
         self._thread.join()
+        for reader in self._readers:
+            reader.close()
         self._connection.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageUnavailable("the journal is closed")
 
     def _write(self) -> None:
         while (first := self._queue.get()) is not None:
             units, last = self._gather(first)
-            self._commit(units)
+            try:
+                self._commit(units)
+            except BaseException as error:  # noqa: BLE001  the writer must outlive it, and the callers must hear of it
+                self._undo(units, error)
             self._answer(units)
             if last:
                 return
@@ -170,23 +205,24 @@ class Journal:
                 self._perform(cursor, unit)
             cursor.execute("COMMIT")
             self.failing = None
-        except sqlite3.Error as error:
-            self.failing = f"{type(error).__name__}: {error}"
-            if self._connection.in_transaction:
-                self._connection.rollback()
-            for unit in units:
-                unit.error = StorageUnavailable(str(error))
         finally:
             cursor.close()
+
+    def _undo(self, units: list[_Unit], error: BaseException) -> None:
+        self.failing = f"{type(error).__name__}: {error}"
+        if self._connection.in_transaction:
+            self._connection.rollback()
+        for unit in units:
+            unit.error = StorageUnavailable(str(error))
 
     @staticmethod
     def _perform(cursor: sqlite3.Cursor, unit: _Unit) -> None:
         cursor.execute("SAVEPOINT unit")
         try:
             unit.result = unit.work(cursor)
-        except sqlite3.OperationalError:
-            raise  # the disk is full or the file is locked: it fails for everybody
-        except BaseException as error:  # noqa: BLE001  the caller gets it
+        except BaseException as error:
+            if _unavailable(error):
+                raise  # the disk is full or the file is locked: it fails for everybody
             cursor.execute("ROLLBACK TO unit")
             unit.error = error
         cursor.execute("RELEASE unit")
@@ -202,6 +238,10 @@ class Journal:
         for loop, answered in by_loop.items():
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_resolve, answered)
+
+
+def _unavailable(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE
 
 
 def _resolve(units: list[_Unit]) -> None:

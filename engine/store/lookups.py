@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from engine import calendars
@@ -34,6 +34,8 @@ from engine.domain import (
 from engine.store.codec import build, dumps, instant, loads, micros
 from engine.workflow.expressions import NeedLookup
 
+#: Why an event that is older than the state known, and not the first of its kind, is not matched.
+OLDER = "it is older than the state known"
 #: A look-up gives at most this many, and one more to show that there are more.
 MOST = 1000
 
@@ -89,11 +91,13 @@ class Lookups:
 
     def subject(self, subject_type: str, ref: str) -> Any | None:
         """Give a subject by id or, where only one has it, by key."""
-        row = self.reader.execute(
-            "SELECT state FROM subjects WHERE type = ? AND (id = ? OR key = ?) ORDER BY id = ? DESC LIMIT 1",
+        rows = self.reader.execute(
+            "SELECT id, state FROM subjects WHERE type = ? AND (id = ? OR key = ?) ORDER BY id = ? DESC LIMIT 2",
             (subject_type, ref, ref, ref),
-        ).fetchone()
-        return subject_of(subject_type, json.loads(row["state"])) if row else None
+        ).fetchall()
+        if not rows or (len(rows) > 1 and rows[0]["id"] != ref):
+            return None
+        return subject_of(subject_type, json.loads(rows[0]["state"]))
 
     def field(self, value: Any, name: str) -> Any:
         """Give a derived field of a record (`domain.FIELDS`), None where it is unknown."""
@@ -129,7 +133,7 @@ class Lookups:
         return [record for record in directory[kind]() if self._fits(record, criteria)][: MOST + 1]
 
     def count(self, kind: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> int:
-        """Count the records that fit; plain fields are compared in the database."""
+        """Count the records that fit; stored texts, booleans and lists of texts are compared in the database."""
         if kind not in SUBJECTS:
             return len(self.find(kind, criteria, last, private))
         where, arguments, rest = self._where(kind, criteria, last, private)
@@ -147,9 +151,9 @@ class Lookups:
                 break
         return found
 
-    def _matching(self, kind: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> Any:
+    def _matching(self, kind: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> Iterator[Any]:
         where, arguments, rest = self._where(kind, criteria, last, private)
-        order = "ORDER BY coalesce(source_time, engine_time) DESC, id DESC"
+        order = "ORDER BY first_seen DESC, id DESC"
         for row in self.reader.execute(f"SELECT state FROM subjects WHERE {where} {order}", arguments):
             record = subject_of(kind, json.loads(row["state"]))
             if self._fits(record, rest):
@@ -158,22 +162,33 @@ class Lookups:
     def _where(
         self, kind: str, criteria: Mapping[str, Any], last: Duration | None, private: bool
     ) -> tuple[str, list[Any], dict[str, Any]]:
-        """Split criteria into SQL for plain stored fields and what is left to compare in Python."""
-        parts, arguments, rest = ["type = ?"], [kind], dict[str, Any]()
+        """Split criteria into SQL for what is stored plainly and what is left to compare in Python."""
+        parts: list[str] = ["type = ?"]
+        arguments: list[Any] = [kind]
+        rest: dict[str, Any] = {}
         if last is not None:
-            parts.append("first_seen >= ?")
-            arguments.append(micros(self.now - last.timedelta()))  # type: ignore[arg-type]
+            part, bounds = self._younger(kind, last)
+            parts.append(part)
+            arguments += bounds
         if kind == "incident" and not private:
             parts.append("coalesce(json_extract(state, '$.private'), 0) = 0")
         for name, wanted in criteria.items():
-            column = FIELDS[kind].get(name)
-            if column is None or column.derived or not _plain(wanted) or column.kind not in ("text", "boolean"):
+            found = _compared(kind, name, wanted)
+            if found is None:
                 rest[name] = wanted
-                continue
-            default = {"boolean": "0" if name != "firing" else "1", "text": "NULL"}[column.kind]
-            parts.append(f"coalesce(json_extract(state, '$.{name}'), {default}) IS ?")
-            arguments.append(int(wanted) if isinstance(wanted, bool) else wanted)
+            else:
+                parts.append(found)
+                arguments.append(int(wanted) if isinstance(wanted, bool) else wanted)
         return " AND ".join(parts), arguments, rest
+
+    def _younger(self, kind: str, last: Duration) -> tuple[str, list[Any]]:
+        """Bound the age: from when it began by its own account where that is known, else since it was first seen."""
+        since = calendars.subtract(self.now, last, self.directory.default_calendar)
+        began = _BEGAN.get(kind)
+        if began is None:
+            return "first_seen >= ?", [micros(since)]
+        own = f"""json_extract(state, '$.{began}."~instant"')"""
+        return f"CASE WHEN {own} IS NULL THEN first_seen >= ? ELSE {own} >= ? END", [micros(since), _iso(since)]
 
     def _fits(self, record: Any, criteria: Mapping[str, Any]) -> bool:
         return all(_meets(self.read(record, name), wanted) for name, wanted in criteria.items())
@@ -198,21 +213,34 @@ class Lookups:
         return found
 
     def count_events(self, type: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> int:
-        return sum(1 for _ in self._events(type, criteria, last, private))
+        where, arguments, rest = self._where_events(type, criteria, last, private)
+        if rest:
+            return sum(1 for _ in self._events(type, criteria, last, private))
+        return int(self.reader.execute(f"SELECT count(*) FROM events WHERE {where}", arguments).fetchone()[0])
 
-    def _events(self, type: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> Any:
-        sql, arguments = "SELECT * FROM events WHERE type = ? AND state != 'ignored'", [type]
-        rest = dict(criteria)
-        if "subject" in rest and isinstance(rest["subject"], str):
-            sql, arguments = sql + " AND subject = ?", [*arguments, rest.pop("subject")]
-        if last is not None:
-            sql, arguments = sql + " AND time >= ?", [*arguments, micros(self.now - last.timedelta())]  # type: ignore[list-item]
-        if not private:
-            sql += " AND private = 0"
-        for row in self.reader.execute(sql + " ORDER BY id DESC", arguments):
+    def _events(self, type: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> Iterator[Event]:
+        where, arguments, rest = self._where_events(type, criteria, last, private)
+        for row in self.reader.execute(f"SELECT * FROM events WHERE {where} ORDER BY id DESC", arguments):
             event = event_of(row)
             if all(_meets(self._event_field(event, name), wanted) for name, wanted in rest.items()):
                 yield event
+
+    def _where_events(
+        self, type: str, criteria: Mapping[str, Any], last: Duration | None, private: bool
+    ) -> tuple[str, list[Any], dict[str, Any]]:
+        parts = ["type = ?", "state != 'ignored'"]
+        arguments: list[Any] = [type]
+        rest = dict(criteria)
+        if isinstance(subject := _identity(rest.get("subject")), str):
+            parts.append("subject = ?")
+            arguments.append(subject)
+            del rest["subject"]
+        if last is not None:
+            parts.append("time >= ?")
+            arguments.append(micros(calendars.subtract(self.now, last, self.directory.default_calendar)))
+        if not private:
+            parts.append("private = 0")
+        return " AND ".join(parts), arguments, rest
 
     def _event_field(self, event: Event, name: str) -> Any:
         if name == "subject":
@@ -262,8 +290,28 @@ def _kind(record: Any) -> str:
     return {Person: "person", Team: "team", Service: "service"}.get(type(record)) or type(record).__name__.lower()
 
 
-def _plain(wanted: Any) -> bool:
-    return isinstance(wanted, str | bool)
+#: What a record's age counts from.
+_BEGAN = {"incident": "declared_at", "ticket": "created_at", "alert": "started_at"}
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()
+
+
+def _compared(kind: str, name: str, wanted: Any) -> str | None:
+    """Give the SQL that compares a stored field with a plain value; None where Python has to."""
+    known = FIELDS[kind]
+    name = name if name in known else _LISTS.get(name, name)
+    column = known.get(name)
+    if column is None or column.derived:
+        return None
+    if column.kind == "list[text]" and isinstance(wanted, str):
+        return f"EXISTS (SELECT 1 FROM json_each(state, '$.{name}') WHERE value = ?)"
+    if column.kind == "boolean" and isinstance(wanted, bool):
+        return f"coalesce(json_extract(state, '$.{name}'), {int(name == 'firing')}) = ?"
+    if column.kind == "text" and isinstance(wanted, str):
+        return f"json_extract(state, '$.{name}') = ?"
+    return None
 
 
 def _meets(value: Any, wanted: Any) -> bool:
@@ -299,6 +347,10 @@ def _between(start: datetime | None, end: datetime | None) -> Duration | None:
     return Duration((end - start).total_seconds()) if start is not None and end is not None else None
 
 
+def _latest(*instants: datetime | None) -> datetime | None:
+    return max((instant for instant in instants if instant is not None), default=None)
+
+
 def _service_team(world: Lookups, names: Sequence[str]) -> str | None:
     for name in names:
         service = world.service(name)
@@ -320,9 +372,9 @@ _DERIVED |= {
     (Incident, "time_to_detect"): lambda w, i: _between(i.started_at, i.declared_at),
     (Incident, "time_to_acknowledge"): lambda w, i: _between(i.declared_at, i.acknowledged_at),
     (Incident, "time_to_resolve"): lambda w, i: _between(i.declared_at, i.resolved_at),
-    (Incident, "idle"): lambda w, i: _between(i.active_at or i.declared_at, w.now),
+    (Incident, "idle"): lambda w, i: _between(_latest(i.declared_at, i.active_at), w.now),
     (Ticket, "assignee"): lambda w, t: w.join(t.assignee),
-    (Ticket, "idle"): lambda w, t: _between(t.active_at or t.created_at, w.now),
+    (Ticket, "idle"): lambda w, t: _between(_latest(t.created_at, t.active_at), w.now),
     (Ticket, "incident"): lambda w, t: w.subject("incident", t.incident) if t.incident else None,
     (Ticket, "document"): lambda w, t: w.subject("document", t.document) if t.document else None,
     (Alert, "team"): lambda w, a: a.team or _service_team(w, [a.service] if a.service else []),
@@ -372,7 +424,9 @@ def _participants(world: Lookups, incident: Incident) -> list[Person]:
     """Everybody with a role, whom the source names, and who acted on it."""
     people = [*incident.roles.values(), *incident.participants]
     rows = world.reader.execute(
-        "SELECT actor FROM events WHERE subject = ? AND actor IS NOT NULL AND own = 0 ORDER BY id", (incident.id,)
+        "SELECT actor FROM events WHERE subject = ? AND subject_type = 'incident' AND actor IS NOT NULL AND own = 0"
+        " ORDER BY id",
+        (incident.id,),
     )
     people += [loads(row["actor"]) for row in rows]
     return _joined(world, people)
@@ -399,18 +453,22 @@ _TOLD = {
 def _timeline(world: Lookups, incident: Incident) -> list[Entry]:
     """Transitions, notes, changes of fields and lasting effects, by their own time."""
     entries = []
-    for row in world.reader.execute("SELECT * FROM events WHERE subject = ? ORDER BY time, id", (incident.id,)):
+    events = world.reader.execute(
+        "SELECT * FROM events WHERE subject = ? AND subject_type = 'incident' ORDER BY time, id", (incident.id,)
+    )
+    for row in events:
         if row["note"]:
             entries.append(loads(row["note"]))
-        elif row["type"] in _TOLD and row["state"] != "ignored":
+        if row["type"] in _TOLD and (row["state"] != "ignored" or row["reason"] == OLDER):
             entries.append(Entry(instant(row["time"]), _TOLD[row["type"]], "transition", loads(row["actor"])))
         elif row["type"] == "incident.updated" and row["before"] and row["after"]:
             text = _changes(json.loads(row["before"]), json.loads(row["after"]))
             if text:
                 entries.append(Entry(instant(row["time"]), text, "transition", loads(row["actor"])))
     rows = world.reader.execute(
-        "SELECT e.action, e.ended, e.result FROM effects e JOIN runs r ON r.id = e.run "
-        "WHERE r.subject = ? AND e.state = 'done' AND e.action IN ('document.create', 'calendar.schedule', 'ticket.create')",
+        "SELECT e.action, e.ended, e.result FROM runs r JOIN effects e ON r.id = e.run"
+        " WHERE r.subject = ? AND r.subject_type = 'incident' AND e.state = 'done'"
+        " AND e.action IN ('document.create', 'calendar.schedule', 'ticket.create')",
         (incident.id,),
     )
     for row in rows:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 #: The newest revision under `migrations/versions`.
@@ -17,7 +19,7 @@ def revision_of(path: Path) -> str | None:
     """Give the schema revision of a file; None for a file that is not there or is empty."""
     if not path.exists():
         return None
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "alembic_version" not in tables:
             return None
@@ -40,16 +42,22 @@ def prepare(path: Path) -> Path | None:
         )
     saved = None
     if found is not None:
-        saved = path.with_name(f"{path.name}.before-{HEAD}")
+        saved = _free(path.with_name(f"{path.name}.before-{HEAD}"))
         backup(path, saved)
     path.parent.mkdir(parents=True, exist_ok=True)
     _upgrade(path)
     return saved
 
 
+def _free(path: Path) -> Path:
+    """Give a name beside `path` that nothing has: a backup never takes the place of another."""
+    names = (path.with_name(f"{path.name}.{number}") if number else path for number in itertools.count())
+    return next(name for name in names if not name.exists())
+
+
 def backup(path: Path, target: Path) -> None:
     """Copy the database, as committed, into a new file; the engine may go on meanwhile."""
-    with sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute("VACUUM INTO ?", (str(target),))
 
 

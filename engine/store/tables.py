@@ -118,7 +118,7 @@ runs = Table(
     UniqueConstraint("workflow", "key", name="runs_key"),
     Index("runs_subject", "subject", "ended"),
     Index("runs_state", "state", "id"),
-    Index("runs_wake", "wake", sqlite_where=Column("wake") == 1),
+    Index("runs_going", "id", sqlite_where=Column("ended").is_(None)),
 )
 
 steps = Table(
@@ -161,7 +161,7 @@ waits = Table(
     Column("id", _Id, primary_key=True),
     Column("run", BigInteger),
     Column("path", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # timer, event, retry, hold, deadline, effect, settle
+    Column("kind", Text, nullable=False),  # timer, event, hold, deadline, effect, settle
     Column("due", BigInteger),
     Column("event_type", Text),
     Column("field", Text),
@@ -175,12 +175,13 @@ waits = Table(
     Index("waits_run", "run", "path"),
     Index("waits_event", "event_type", "field", "value"),
     Index("waits_settle", "workflow", "trigger", "subject"),
+    Index("waits_effect", "value", sqlite_where=Column("kind") == "effect"),
 )
 
 schedules = Table(
     "schedules",
     metadata,
-    Column("id", Text, primary_key=True),  # `workflow/trigger#n` or `connection/NAME`
+    Column("id", Text, primary_key=True),  # `workflow/trigger` or `connection/NAME`
     Column("due", BigInteger),
     Column("first", BigInteger, nullable=False),
     Column("cursor", JSON),

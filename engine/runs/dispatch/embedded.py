@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from engine.runs.executor import Executor, wake
+from engine.plugins import ActionError
+from engine.runs.executor import PAUSE, Executor, wake
 from engine.store.codec import instant, micros
 from engine.store.journal import StorageUnavailable
 from engine.workflow.library import UnreadableVersion
@@ -20,8 +21,6 @@ from engine.workflow.library import UnreadableVersion
 CHUNK = 200
 #: Runs that are advanced at the same time.
 MOST_ACTIVE = 256
-#: How long a run is left alone after the database could not be written.
-PAUSE = timedelta(seconds=5)
 
 
 class EmbeddedDispatcher:
@@ -34,7 +33,7 @@ class EmbeddedDispatcher:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._again: set[int] = set()
         self._queue: dict[int, None] = {}
-        self._later: list[tuple[datetime, int]] = []
+        self._resume: datetime | None = None  # until when what is due is left alone: the database could not be written
         self._look = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
         self._looking = False
@@ -80,14 +79,19 @@ class EmbeddedDispatcher:
 
     @property
     def idle(self) -> bool:
-        """Whether no run is being advanced and nothing that is due waits to be seen."""
-        return not self._tasks and not self._queue and not self._looking and not self._look.is_set()
+        """Whether no run is being advanced and nothing that is due waits to be seen; runs that pause do not count."""
+        going_on = len(self._tasks) > len(self.executor.paused) or (self._queue and len(self._tasks) < MOST_ACTIVE)
+        return not going_on and not self._looking and not self._look.is_set()
 
     def next_due(self) -> datetime | None:
-        """Give the earliest instant at which something falls due."""
+        """Give the earliest instant at which something falls due, or is tried again."""
+        return min([*self.executor.paused.values(), *self._next_wait()], default=None)
+
+    def _next_wait(self) -> list[datetime]:
+        if self._resume is not None:
+            return [self._resume]
         row = self.hub.reader.execute("SELECT min(due) AS due FROM waits WHERE due IS NOT NULL").fetchone()
-        dues = [instant(row["due"])] if row["due"] is not None else []
-        return min([*dues, *(due for due, _ in self._later)], default=None)
+        return [instant(row["due"])] if row["due"] is not None else []
 
     def _fill(self) -> None:
         while self._queue and len(self._tasks) < MOST_ACTIVE and not self.executor.stopping:
@@ -99,10 +103,7 @@ class EmbeddedDispatcher:
     async def _advance(self, number: int) -> None:
         try:
             await self.executor.run(number)
-        except StorageUnavailable as error:
-            self.hub.tell("storage.unavailable", f"the database cannot be written: {error}", run=number)
-            self._later.append((self.hub.clock.now() + PAUSE, number))
-        except UnreadableVersion as error:
+        except (UnreadableVersion, ActionError) as error:
             await self._shelve(number, str(error))
         except Exception as error:  # noqa: BLE001  one run's trouble must not end the others
             self.hub.tell("run.crashed", f"run {number}: {type(error).__name__}: {error}", run=number)
@@ -121,7 +122,7 @@ class EmbeddedDispatcher:
         def write(cursor: sqlite3.Cursor) -> None:
             cursor.execute("UPDATE runs SET state = 'held', reason = ?, wake = 0 WHERE id = ?", (why, number))
 
-        await self.hub.journal.transact(write)
+        await self.executor.write(number, write)
         self.hub.tell("run.held", f"run {number} is held: {why}", run=number)
 
     async def _watch_due(self) -> None:
@@ -133,17 +134,16 @@ class EmbeddedDispatcher:
                     pass
             except StorageUnavailable as error:
                 self.hub.tell("storage.unavailable", f"the database cannot be written: {error}")
-                self._later.append((self.hub.clock.now() + PAUSE, 0))
+                self._resume = self.hub.clock.now() + PAUSE
             finally:
                 self._looking = False
-            await self.hub.clock.wait_until(self.next_due(), self._look)
+            due = min(self._next_wait(), default=None)
+            await self.hub.clock.wait_until(due, asyncio.Event() if self._resume is not None else self._look)
+            self._resume = None
 
     async def _take_due(self) -> bool:
         """Wake what is due, one chunk; give whether there was any."""
         now = self.hub.clock.now()
-        ripe = [number for due, number in self._later if due <= now]
-        self._later = [(due, number) for due, number in self._later if due > now]
-        self.notify(number for number in ripe if number)
         rows = self.hub.reader.execute(
             "SELECT id, run, kind FROM waits WHERE due <= ? ORDER BY due, id LIMIT ?", (micros(now), CHUNK)
         ).fetchall()
