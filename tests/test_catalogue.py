@@ -281,6 +281,17 @@ def test_a_module_that_plugin_authors_read_says_what_it_is(name):
     assert inspect.getdoc(importlib.import_module(name))
 
 
+@pytest.mark.parametrize("name", [*PUBLIC, *modules_of("actions"), *modules_of("triggers")])
+def test_what_is_public_in_it_says_what_it_is(name):
+    module = importlib.import_module(name)
+    functions = (getattr(value, "function", None) or getattr(value, "matches", None) for value in vars(module).values())
+    public = [
+        value for value in (*vars(module).values(), *functions) if inspect.isclass(value) or inspect.isfunction(value)
+    ]
+    own = [value for value in public if value.__module__ == name and not value.__name__.startswith("_")]
+    assert [value.__qualname__ for value in own if not value.__doc__] == []
+
+
 def test_the_built_in_ones_are_written_out_and_nothing_else_is_declared():
     everything = {id(item) for item in (*actions.ALL, *triggers.ALL)}
     for name in (*modules_of("actions"), *modules_of("triggers")):

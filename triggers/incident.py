@@ -129,6 +129,7 @@ def declared(params: Declared, event: Event) -> bool:
     key=_once_per_incident,
 )
 def acknowledged(params: Acknowledged, event: Event) -> bool:
+    """Fit incidents that somebody has taken, and as private as the workflow asks for."""
     return _wanted(params, event)
 
 
@@ -140,6 +141,7 @@ def acknowledged(params: Acknowledged, event: Event) -> bool:
     key=_once_per_incident,
 )
 def mitigated(params: Mitigated, event: Event) -> bool:
+    """Fit incidents that no longer hurt, and as private as the workflow asks for."""
     return _wanted(params, event)
 
 
@@ -151,19 +153,23 @@ def mitigated(params: Mitigated, event: Event) -> bool:
     key=_once_per_incident,
 )
 def resolved(params: Resolved, event: Event) -> bool:
+    """Fit incidents that are resolved, and as private as the workflow asks for."""
     return _wanted(params, event)
 
 
 @trigger("incident.reopened", Reopened, subject="incident")
 def reopened(params: Reopened, event: Event) -> bool:
+    """Fit incidents that are opened again, and as private as the workflow asks for."""
     return _wanted(params, event)
 
 
 @trigger("incident.updated", Updated, subject="incident")
 def updated(params: Updated, event: Event) -> bool:
+    """Fit incidents that changed otherwise, and as private as the workflow asks for."""
     return _wanted(params, event)
 
 
 @trigger("incident.quiet", Quiet, subject="incident", available=False)
 def quiet(params: Quiet, event: Event) -> bool:
+    """Fit every incident that nobody has touched."""
     return True

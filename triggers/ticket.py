@@ -141,21 +141,25 @@ def created(params: Created, event: Event) -> bool:
 
 @trigger("ticket.updated", Updated, subject="ticket")
 def updated(params: Updated, event: Event) -> bool:
+    """Fit tickets of the filter that changed."""
     return _wanted(params, event)
 
 
 @trigger("ticket.commented", Commented, subject="ticket")
 def commented(params: Commented, event: Event) -> bool:
+    """Fit tickets of the filter that somebody commented on."""
     return _wanted(params, event)
 
 
 @trigger("ticket.closed", Closed, subject="ticket", left_by=("ticket.reopened",))
 def closed(params: Closed, event: Event) -> bool:
+    """Fit tickets of the filter that are closed."""
     return _wanted(params, event)
 
 
 @trigger("ticket.reopened", Reopened, subject="ticket")
 def reopened(params: Reopened, event: Event) -> bool:
+    """Fit tickets of the filter that are opened again."""
     return _wanted(params, event)
 
 
