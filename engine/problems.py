@@ -93,9 +93,9 @@ def declare(name: str, meaning: str, remedy: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Give the known word that `word` was probably meant to be, or None."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+    """Give the known word that `word` was probably meant to be, or None; swapped letters are nearer than others."""
+    found = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return next((one for one in found if sorted(one) == sorted(word)), found[0] if found else None)
 
 
 def did_you_mean(word: str, known: Iterable[str], what: str = "known") -> str:

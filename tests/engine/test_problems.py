@@ -123,3 +123,7 @@ def test_an_unknown_word_gets_the_nearest_known_one_or_the_list():
     assert did_you_mean("wiht", ["with", "uses"]) == "did you mean 'with'?"
     assert did_you_mean("zzz", ["with", "uses"], "steps take") == "steps take: uses, with"
     assert did_you_mean("zzz", []) == "there is none to choose from"
+
+
+def test_swapped_letters_are_the_nearest_word():
+    assert nearest("wiat", ["with", "wait", "uses"]) == "wait"
