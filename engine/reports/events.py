@@ -107,8 +107,8 @@ def verdicts(reader: sqlite3.Connection, number: int, workflow: str | None = Non
     """Give the verdicts that were written about an event, oldest first."""
     rows = reader.execute(
         "SELECT v.*, r.uid AS run_uid, r.state AS run_state FROM verdicts v LEFT JOIN runs r ON r.id = v.run"
-        " WHERE v.event = ?1 AND (?2 IS NULL OR v.workflow = ?2) ORDER BY v.id",
-        (number, workflow),
+        " WHERE v.event = :event AND (:workflow IS NULL OR v.workflow = :workflow) ORDER BY v.id",
+        {"event": number, "workflow": workflow},
     ).fetchall()
     return [_verdict(row) for row in rows]
 
@@ -175,10 +175,10 @@ def _answered(reader: sqlite3.Connection, row: sqlite3.Row) -> Sequence[sqlite3.
     return reader.execute(
         "SELECT r.uid, r.workflow, r.state, s.path FROM effects e JOIN runs r ON r.id = e.run"
         " JOIN steps s ON s.run = e.run AND s.path = e.path AND s.kind = 'done'"
-        " WHERE e.identity = json_extract(?1, '$.question') AND s.at >= ?2"
-        " AND json_extract(s.data, '$.outputs.answer') = json_extract(?1, '$.answer')"
-        " AND json_extract(s.data, '$.outputs.by') IS json_extract(?3, '$')",
-        (row["data"], row["received"], row["actor"] or "null"),
+        " WHERE e.identity = json_extract(:data, '$.question') AND s.at >= :received"
+        " AND json_extract(s.data, '$.outputs.answer') = json_extract(:data, '$.answer')"
+        " AND json_extract(s.data, '$.outputs.by') IS json_extract(:actor, '$')",
+        {"data": row["data"], "received": row["received"], "actor": row["actor"] or "null"},
     ).fetchall()
 
 
@@ -203,7 +203,7 @@ def _stopped(reader: sqlite3.Connection, row: sqlite3.Row) -> Sequence[sqlite3.R
     ).fetchone()["at"]
     return reader.execute(
         "SELECT DISTINCT r.uid, r.workflow, r.state FROM runs r JOIN steps s ON s.run = r.id"
-        " WHERE r.subject = ?1 AND r.created <= ?2 AND s.kind = 'ended' AND json_extract(s.data, '$.state') = 'stopped'"
-        " AND s.at >= ?2 AND (?3 IS NULL OR s.at < ?3)",
-        (row["subject"], row["received"], following),
+        " WHERE r.subject = :subject AND r.created <= :at AND s.kind = 'ended'"
+        " AND json_extract(s.data, '$.state') = 'stopped' AND s.at >= :at AND (:next IS NULL OR s.at < :next)",
+        {"subject": row["subject"], "at": row["received"], "next": following},
     ).fetchall()

@@ -20,8 +20,9 @@ def list_runs(
         "SELECT r.*, e.uid AS event_uid, e.type AS event_type,"
         " (SELECT min(due) FROM waits w WHERE w.run = r.id AND w.due IS NOT NULL) AS due"
         " FROM runs r LEFT JOIN events e ON e.id = r.round_event"
-        " WHERE (?1 IS NULL OR r.workflow = ?1) AND (?2 IS NULL OR r.state = ?2) ORDER BY r.id DESC LIMIT ?3",
-        (workflow, state, limit),
+        " WHERE (:workflow IS NULL OR r.workflow = :workflow) AND (:state IS NULL OR r.state = :state)"
+        " ORDER BY r.id DESC LIMIT :limit",
+        {"workflow": workflow, "state": state, "limit": limit},
     ).fetchall()
     names = subject_names(reader, rows)
     return [
