@@ -171,6 +171,18 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
     )
 
 
+def source_of(config: Config, catalogue: Catalogue, connection: str) -> Any | None:
+    """Build the inbound adapter of one connection alone, to sign with it: no database is opened.
+
+    None where there is no such connection, it takes no webhooks, or it is off.
+    """
+    one = config.connections.get(connection)
+    inbound = catalogue.sources.get(one.provider) if one is not None else None
+    if one is None or inbound is None or one.source_options is None:
+        return None
+    return inbound.build(one.source_options, _Bare(connection, config), None)
+
+
 # --- the application -------------------------------------------------------------------------------------------------
 
 
@@ -396,6 +408,41 @@ class _Connection:
 
     def say(self, text: str) -> None:
         self.assembly.tell("said", text, connection=self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bare:
+    """What a source is given that only signs (`plugins.Connection`): it has no database and no people to ask."""
+
+    name: str
+    config: Config
+
+    @property
+    def folder(self) -> Path:
+        return self.config.folder
+
+    @property
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @property
+    def storage(self) -> Storage:
+        raise NotImplementedError("no database is open")
+
+    @property
+    def people(self) -> People:
+        raise NotImplementedError("no provider is there")
+
+    @property
+    def roster(self) -> Roster:
+        return self.config.roster
+
+    @property
+    def zone(self) -> str:
+        return self.config.timezone
+
+    def say(self, text: str) -> None:
+        """Nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)

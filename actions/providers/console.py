@@ -130,14 +130,14 @@ class ConsoleChat:
         return sorted(found, key=lambda question: int(question.name[1:]))
 
     def question(self, ref: str) -> Question:
-        """Give a question by its name or by the identity of its effect.
+        """Give a question by its name, or the newest that an effect asked by that effect's identity.
 
         Raises:
             ActionError: there is none.
         """
         wanted = ref.strip()
         known = self.questions()
-        for question in known:
+        for question in reversed(known):
             if wanted == question.id or wanted.upper() == question.name:
                 return question
         names = ", ".join(question.name for question in known if question.open) or "none"

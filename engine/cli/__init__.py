@@ -22,7 +22,15 @@ from engine.problems import did_you_mean
 COMMANDS: dict[str, str] = {
     "init": "engine.cli.init",
     "check": "engine.cli.check",
+    "run": "engine.cli.running",
+    "events": "engine.cli.events",
+    "runs": "engine.cli.runs",
+    "demo": "engine.cli.demo",
+    "incident": "engine.cli.incident",
+    "ticket": "engine.cli.ticket",
+    "answer": "engine.cli.answer",
     "list": "engine.cli.listing",
+    "schema": "engine.cli.schema",
     "explain": "engine.cli.explain",
     "status": "engine.cli.status",
 }
