@@ -10,11 +10,12 @@ Everything here runs inside the writer's transaction.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -50,6 +51,13 @@ _IMPLIED: Mapping[str, Mapping[str, Any]] = {
     "alert.firing": {"firing": True},
     "alert.resolved": {"firing": False},
     "document.published": {"published": True},
+}
+#: Fields that every record of a subject has.
+_REQUIRED = {
+    name: tuple(
+        one.name for one in dataclasses.fields(cls) if one.default is MISSING and one.default_factory is MISSING
+    )
+    for name, cls in SUBJECTS.items()
 }
 _UPDATED = {name: f"{name}.updated" for name in SUBJECTS}
 #: Fields whose change alone is not worth an `updated` event.
@@ -208,6 +216,8 @@ class _Writer:
         fact = self.fact
         state: dict[str, Any] = {"id": fact.subject, **_known(self._fields())}
         state.setdefault("key", str(fact.subject).partition(":")[2])
+        for name in _REQUIRED[str(fact.subject_type)]:
+            state.setdefault(name, state["key"])
         state.setdefault("title", state["key"])
         if fact.subject_type == "incident":
             state.setdefault("status", "declared")
@@ -239,8 +249,8 @@ class _Writer:
         return Recorded(tuple(events), changed=fact.subject if changed and not kinds else None)
 
     def _older(self, known: int | None) -> bool:
-        """Whether the fact is older than what is known; a time that is still to come by our clock counts as now."""
-        return known is not None and micros(self.fact.time) < min(known, micros(self.now))
+        """Whether the fact is older than what is known. What is known of the future, by a clock set back, is no bar."""
+        return known is not None and micros(self.fact.time) < known <= micros(self.now)
 
     def _late(self, before: Mapping[str, Any]) -> int:
         """Keep an event that is older than what is known: it changes nothing, and fires as the first of its kind."""
@@ -254,9 +264,11 @@ class _Writer:
     def _owned(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """Give the fields of the fact that its sender may set, as JSON."""
         fact = self.fact
-        owned = ENGINE_OWNED[str(fact.subject_type)]
+        owned, required = ENGINE_OWNED[str(fact.subject_type)], _REQUIRED[str(fact.subject_type)]
         fields: dict[str, Any] = {}
         for name, value in self._fields().items():
+            if value is None and name in required:
+                continue
             if name == "active_at" or (name in owned) == fact.engine:
                 fields[name] = value
         if "roles" in fields:  # they are given one at a time
