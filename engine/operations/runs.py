@@ -126,12 +126,12 @@ def _find(application: Application, ref: str) -> int:
     A number is never taken as the beginning of an id: nobody shall cancel a run by accident.
     """
     wanted = ref.strip().removeprefix("#")
-    arguments: list[int | str]
+    arguments: dict[str, int | str]
     if wanted.isascii() and wanted.isdigit() and len(wanted) < 19:
-        condition, arguments = "id = ?", [int(wanted)]
+        condition, arguments = "id = :number", {"number": int(wanted)}
     else:
         begin = wanted if wanted.startswith("run_") else f"run_{wanted}"
-        condition, arguments = "length(?1) > 4 AND substr(uid, 1, length(?1)) = ?1", [begin]
+        condition, arguments = "length(:begin) > 4 AND substr(uid, 1, length(:begin)) = :begin", {"begin": begin}
     rows = application.reader.execute(
         f"SELECT id, uid FROM runs WHERE {condition} ORDER BY id LIMIT {MOST_NAMED + 1}", arguments
     ).fetchall()
