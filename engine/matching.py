@@ -161,11 +161,21 @@ def evaluate(workflow: Workflow, use: TriggerUse, index: int, event: Event, worl
             verdict = workflow.condition.test(scope)
             if not verdict.value:
                 return said("condition_false", detail=_why(verdict), keep=_varies(workflow.condition))
-        if workflow.stop_when is not None and workflow.stop_when.test(scope).value:
+        if workflow.stop_when is not None and _stopped_already(workflow, workflow.stop_when, scope):
             return said("stopped_already", detail={"stop_when": workflow.stop_when.text})
         return said("start", key=key_of(workflow, use.trigger, use.params, event, scope))
     except Exception as error:  # noqa: BLE001  a plugin's key may raise anything
         return _failed(workflow, use, index, error)
+
+
+def _stopped_already(workflow: Workflow, condition: Expression, scope: Scope) -> bool:
+    """Whether `stop_when` holds; one that reads what only a run knows is left to the run."""
+    if condition.names & {"steps", "run"}:
+        return False
+    own = {f"vars.{name}" for name, _ in workflow.vars}
+    if any(read == "vars" or ".".join(read.split(".")[:2]) in own for read in condition.reads):
+        return False
+    return condition.holds(scope)
 
 
 def scope_of(workflow: Workflow, event: Event, world: Lookups) -> Scope:

@@ -11,8 +11,9 @@ from typing import Any
 
 from engine.domain import Person
 from engine.runs.commands import ANSWERED, Close, Listen, Perform, Refresh, StepError, Unlisten
-from engine.runs.state import Leaf, Record, within
-from engine.runs.turn import Blocked, Env, Turn, empty_link, outputs_of, shown
+from engine.runs.state import Leaf, Record, escaped, within
+from engine.runs.stopping import stops
+from engine.runs.turn import Blocked, Env, Stopped, Turn, empty_link, outputs_of, shown
 from engine.store.codec import dumps, encode
 from engine.workflow.expressions import Scope
 from engine.workflow.model import Retry, Step, TemplateUse
@@ -96,6 +97,8 @@ def _hold_back(turn: Turn, step: Step, path: str, env: Env, leaf: Leaf | None = 
     """Block where nothing may go out: after a time-out around it, on a connection that is held, on stale state."""
     if env.deadline is not None and turn.view.now >= env.deadline:
         raise Blocked
+    if turn.state.failing is None and stops(turn):
+        raise Stopped
     until = turn.view.held(step)
     if until is not None:
         if leaf is not None:
@@ -138,13 +141,6 @@ def text_key(value: Any) -> str:
     if isinstance(encoded, dict) and len(encoded) == 1:
         return str(next(iter(encoded.values())))
     raise StepError(f"must be a text, a number or a record, not {shown(value)}", "no-key")
-
-
-def escaped(key: str) -> str:
-    """Give a key so that it is one part of a path or an identity, whatever is in it."""
-    for sign in "%/[]#":
-        key = key.replace(sign, f"%{ord(sign):02X}")
-    return key
 
 
 def _inputs(turn: Turn, step: Step, path: str, env: Env) -> dict[str, Any]:

@@ -33,9 +33,9 @@ from engine.runs.commands import (
     View,
 )
 from engine.runs.effects import after_failed_attempt
-from engine.runs.remaining import effects_left
-from engine.runs.state import Pause, RunState, within
-from engine.runs.turn import VARS, Blocked, Env, Failed, Finished, Stopped, Turn, outputs_of, shown
+from engine.runs.state import Pause, RunState, escaped, within
+from engine.runs.stopping import stops, visible
+from engine.runs.turn import VARS, Blocked, Env, Failed, Finished, Stopped, Turn, shown
 from engine.store.lookups import lookup_key
 from engine.workflow.expressions import escape_markdown, render_value
 from engine.workflow.model import Length, Step, Workflow, walk
@@ -105,7 +105,7 @@ class _Walk:
         self.turn.raise_if_failed("")
         if self.state.vars is None:
             self._evaluate_vars(env)
-        if self._stops():
+        if stops(self.turn):
             raise Stopped
         with self._within("", "", self.workflow.timeout, env) as inner:
             self._block(self.workflow.steps, inner)
@@ -117,16 +117,6 @@ class _Walk:
             for name, tree in self.workflow.vars:
                 values[name] = self.turn.render(tree, self.turn.scope(VARS, inner), markdown=False)
         self.turn.put_values("", "vars", {"values": values})
-
-    def _stops(self) -> bool:
-        """Whether `stop_when` holds; a state whose newest change this run caused does not stop it."""
-        condition = self.workflow.stop_when
-        if condition is None or self.view.subject_changed_by_run:
-            return False
-        outputs = self._visible() if "steps" in condition.names else {}
-        with self.turn.evaluating("stop_when", ""):
-            holds = condition.holds(self.turn.scope("", Env(outputs)))
-        return holds and effects_left(self.workflow, self.state)
 
     def _end(self, end: End) -> None:
         effects.abandon(self.turn, "")
@@ -144,7 +134,7 @@ class _Walk:
         """Run `on_failure`, tell the owner, and end the run as failed."""
         error = (self.state.failing or {})["error"]
         again = f"~{self.state.retries}" if self.state.retries else ""  # a retry that fails is a failure of its own
-        env = Env(self._visible(), {"run_error": error}, "on_failure/", marks=again)
+        env = Env(visible(self.workflow, self.state), {"run_error": error}, "on_failure/", marks=again)
         trouble: Mapping[str, Any] | None = None
         try:
             self._block(self.workflow.on_failure, env)
@@ -169,17 +159,6 @@ class _Walk:
             with suppress(Failed):
                 self._step(told, env)
         self.turn.put("", "told")
-
-    def _visible(self) -> dict[str, Any]:
-        """Give the outputs of every step outside loops that ended, by what is recorded."""
-        ids = {step.id for step in walk(self.workflow.steps)}
-        found: dict[str, Any] = {}
-        for path, leaf in self.state.leaves.items():
-            name = path.rpartition("/")[2]
-            name = name if name in ids else name.rpartition("#")[0]
-            if "[" not in path and name in ids and leaf.status in ("done", "failed"):
-                found[name] = outputs_of(leaf)
-        return found
 
     # --- blocks and steps --------------------------------------------------------------------------------------------
 
@@ -248,7 +227,7 @@ class _Walk:
         failed: list[Failed] = []
         blocked = False
         for key, value in self._items(step, path, env):
-            mark = f"[{effects.escaped(key)}]"
+            mark = f"[{escaped(key)}]"
             named = env.naming(item=value)
             inner = replace(named, outputs=dict(env.outputs), marks=env.marks + mark, branch=step.id + mark)
             result: dict[str, Any] = {"item": value, "key": key, "failed": False, "error": None}

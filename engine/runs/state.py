@@ -175,6 +175,13 @@ def within(path: str, around: str) -> bool:
     return path.startswith((f"{around}/", f"{around}[", f"{around}#")) if around else path != ""
 
 
+def escaped(key: str) -> str:
+    """Give a key so that it is one part of a path or an identity, whatever is in it."""
+    for sign in "%/[]#":
+        key = key.replace(sign, f"%{ord(sign):02X}")
+    return key
+
+
 _APPLY: dict[str, Callable[[RunState, str, Mapping[str, Any]], None]] = {
     "round": RunState._round,
     "vars": lambda s, p, d: setattr(s, "vars", d["values"]),

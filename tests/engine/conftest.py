@@ -1,4 +1,4 @@
-"""An engine on a project folder of one's own: `engine(text)` for one workflow called `flow`, `engine(a=…, b=…)` for more."""
+"""An engine on a project folder of one's own: `engine(text)` for the workflow `flow`, `engine(a=…, b=…)` for more."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Running(World):
         await self.restart()
 
     async def taken_up(self, **fields: Any) -> None:
-        """Let the incident be resolved and declared again: a run that is stopped is taken up where it listens to that."""
+        """Let the incident be resolved and reopened, which takes up a stopped run of `TAKEN_UP`."""
         await self.incident("resolved", **fields)
         await self.incident("reopened", **fields)
 

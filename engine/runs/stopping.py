@@ -1,15 +1,42 @@
-"""What may still go out in a run: a run with no effect left is finished, and never stopped (PROMISES 1.6)."""
+"""Whether a run is to be stopped: `stop_when`, and what may still go out (PROMISES 1.6)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from engine.runs.effects import escaped
-from engine.runs.state import RunState, within
-from engine.workflow.model import Step, Workflow
+from engine.runs.state import RunState, escaped, within
+from engine.runs.turn import Env, Turn, outputs_of
+from engine.workflow.model import Step, Workflow, walk
 
 #: An effect that has gone out, or ended.
 _OUT = frozenset({"intent", "parked", "done", "failed"})
+
+
+def stops(turn: Turn) -> bool:
+    """Whether `stop_when` holds.
+
+    A state whose newest change this run caused does not stop it, and a run with no effect left is finished instead.
+    """
+    condition = turn.workflow.stop_when
+    if condition is None or turn.view.subject_changed_by_run:
+        return False
+    outputs = visible(turn.workflow, turn.state) if "steps" in condition.names else {}
+    with turn.evaluating("stop_when", ""):
+        holds = condition.holds(turn.scope("", Env(outputs)))
+    return holds and effects_left(turn.workflow, turn.state)
+
+
+def visible(workflow: Workflow, state: RunState) -> dict[str, Any]:
+    """Give the outputs of every step outside loops that ended, by what is recorded."""
+    ids = {step.id for step in walk(workflow.steps)}
+    found: dict[str, Any] = {}
+    for path, leaf in state.leaves.items():
+        name = path.rpartition("/")[2]
+        name = name if name in ids else name.rpartition("#")[0]
+        if "[" not in path and name in ids and leaf.status in ("done", "failed"):
+            found[name] = outputs_of(leaf)
+    return found
 
 
 def effects_left(workflow: Workflow, state: RunState) -> bool:
