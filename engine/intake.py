@@ -319,6 +319,8 @@ class _MatchWrite:
             ),
         )
         number = int(cursor.lastrowid or 0)
+        if self.settled is not None:
+            self._round(cursor, number, 1, now)
         self._verdict(cursor, workflow.id, "start", number, {"run": uid, "key": key}, now)
         return [number]
 
@@ -330,13 +332,20 @@ class _MatchWrite:
             " error = NULL, ended = NULL, wake = 1, depth = ?, updated = ? WHERE id = ?",
             (round_, self.number, one.workflow.version, one.use.name, self.event.depth, micros(now), row["id"]),
         )
-        cursor.execute(
-            "INSERT INTO steps (run, path, kind, data, at) VALUES (?, '', 'round', ?, ?)",
-            (row["id"], dumps({"n": round_, "event": self.event.id}), micros(now)),
-        )
+        self._round(cursor, row["id"], round_, now)
         detail = {"run": row["uid"], "key": one.key, "round": round_}
         self._verdict(cursor, one.workflow.id, "taken_up", row["id"], detail, now)
         return [int(row["id"])]
+
+    def _round(self, cursor: sqlite3.Cursor, run: int, number: int, now: datetime) -> None:
+        """Record that a round begins, and the newest event then: in a settle time, others came after its own."""
+        since = self.number
+        if self.settled is not None:
+            since = cursor.execute("SELECT max(id) FROM events").fetchone()[0]
+        cursor.execute(
+            "INSERT INTO steps (run, path, kind, data, at) VALUES (?, '', 'round', ?, ?)",
+            (run, dumps({"n": number, "event": self.event.id, "since": since}), micros(now)),
+        )
 
     def _going(self, cursor: sqlite3.Cursor, one: Match) -> sqlite3.Row | None:
         """Give the run for the same subject into which this occasion is folded, where the trigger folds."""

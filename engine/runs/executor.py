@@ -108,6 +108,10 @@ _INTENT = insert(
 )
 
 
+#: Last words of the actions that make a subject.
+_MAKING = frozenset({"create", "declare", "schedule"})
+
+
 class IdentityClash(Exception):
     """Two different effects would have one identity: a `once_per` that does not tell them apart."""
 
@@ -599,7 +603,8 @@ class Executor:
             now = self.hub.clock.now()
             due = self.hub.lookups().add(now, timeout) if timeout is not None else None
             pending = Record(path, "pending", {"outputs": dict(outcome.outputs), "due": due})
-            return _Result([pending], identity, "pending", step.action.name, outcome.outputs, effect=effect)
+            did = (identity, "pending", step.action.name, outcome.outputs)
+            return _Result([pending], *did, attempt=effect.attempt, effect=effect)
         leaf = Leaf("intent", identity=identity, attempt=effect.attempt)
         try:
             outputs = outputs_of_result(step.action, outcome)
@@ -610,7 +615,7 @@ class Executor:
             text = f"its output is {size:,} bytes as JSON; at most {MAX_OUTPUT:,} are kept"
             return self._failure(step, leaf, path, text, "output-too-large", True)
         done = Record(path, "done", {"outputs": outputs})
-        return _Result([done], identity, "done", step.action.name, outputs, effect=effect)
+        return _Result([done], identity, "done", step.action.name, outputs, attempt=effect.attempt, effect=effect)
 
     def _failure(
         self,
@@ -1176,7 +1181,13 @@ class _View:
         row = self._hub.reader.execute(
             "SELECT cause_run FROM events WHERE subject = ? ORDER BY id LIMIT 1", (event.subject,)
         ).fetchone()
-        return row is not None and row["cause_run"] == self._active.run.id
+        if row is not None and row["cause_run"] == self._active.run.id:
+            return True
+        made = self._hub.reader.execute(  # at a vendor that tells of it only when something happens to it
+            "SELECT action FROM effects WHERE run = ? AND state = 'done' AND json_extract(result, '$.id') = ?",
+            (self._active.run.id, event.subject),
+        )
+        return any(row["action"].rpartition(".")[2] in _MAKING for row in made.fetchall())
 
     def check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> None:
         assert step.action is not None

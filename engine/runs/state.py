@@ -40,7 +40,7 @@ class Run:
     key: str
     version: str
     round: int
-    round_event: int  #: the newest event when the round began
+    round_event: int  #: the event that the round began with
     event: int  #: the event that started it
     trigger: str
     subject_type: str | None
@@ -80,6 +80,7 @@ class RunState:
     """The present round of a run. Built by applying its records in order."""
 
     run: Run
+    since: int = field(init=False)  #: the newest event when the round began
     vars: Mapping[str, Any] | None = None
     decided: dict[str, bool] = field(default_factory=dict)
     items: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
@@ -95,6 +96,9 @@ class RunState:
     told: bool = False
     ended: str | None = None
 
+    def __post_init__(self) -> None:
+        self.since = self.run.round_event
+
     def apply_all(self, records: Iterable[Record]) -> None:
         for record in records:
             self.apply(record)
@@ -103,10 +107,11 @@ class RunState:
         """Take one record in."""
         _APPLY[record.kind](self, record.path, record.data)
 
-    def _round(self, _path: str, _data: Mapping[str, Any]) -> None:
+    def _round(self, _path: str, data: Mapping[str, Any]) -> None:
         fresh = RunState(self.run)
         for name in self.__slots__:
             setattr(self, name, getattr(fresh, name))
+        self.since = data.get("since", self.run.round_event)
 
     def _leaf(self, path: str, status: LeafStatus, data: Mapping[str, Any]) -> None:
         leaf = self.leaves.get(path) or Leaf(status)

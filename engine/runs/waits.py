@@ -87,7 +87,7 @@ def find_event(turn: Turn, step: Step, until: Until | None, path: str, env: Env)
     since = turn.state.cursors.get(path, run.event)
     taken = turn.state.taken.get("", set()) | turn.state.taken.get(env.branch, set())
     for number, event, condition in _candidates(turn, until, since):
-        if number in taken or (number <= run.round_event and not turn.view.made_here(event)):
+        if number in taken or (number <= turn.state.since and not turn.view.made_here(event)):
             continue
         if _fits(turn, step, path, env, event, condition):
             return number, event

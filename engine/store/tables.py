@@ -102,7 +102,7 @@ runs = Table(
     Column("key", Text, nullable=False),
     Column("version", Text, nullable=False),
     Column("round", Integer, nullable=False),
-    Column("round_event", BigInteger, nullable=False),  # the newest event when the round began
+    Column("round_event", BigInteger, nullable=False),  # the event that the round began with
     Column("event", BigInteger, nullable=False),
     Column("trigger", Text, nullable=False),
     Column("subject_type", Text),

@@ -291,6 +291,27 @@ steps:
         assert world.said == ["a", "true https://chat.invalid/1"]
 
 
+async def test_a_failed_item_shows_nothing_that_another_did(engine):
+    async with engine("""
+on: webhook
+steps:
+  - id: each
+    for_each: event.data.items
+    continue_on_error: true
+    steps:
+      - uses: chat.post
+        with: {text: "${{ item }}"}
+      - id: post
+        uses: chat.post
+        with: {text: good}
+  - uses: chat.post
+    with: {text: "${{ steps.each.results[1].failed }} ${{ steps.each.results[1].post == null }}"}
+""") as world:
+        world.chat.before = refuse("b")
+        await posted(world, items=["a", "b"])
+        assert world.said[-1] == "true true"
+
+
 async def test_a_retry_of_the_run_performs_the_failed_items_alone(engine):
     async with engine(EACH) as world:
         world.chat.before = refuse("b", "c")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.plugins import Fact
+from engine.testing import RecordingTickets
 
 THEN = """
   - uses: chat.post
@@ -431,3 +432,50 @@ def updated(world):
     """Give when each run was last brought forward."""
     rows = world.application.reader.execute("SELECT updated FROM runs ORDER BY id").fetchall()
     return [row["updated"] for row in rows]
+
+
+async def test_what_the_run_made_at_a_vendor_that_says_nothing_of_it_is_known_by_its_result(engine):
+    tracker = RecordingTickets()
+    async with engine(
+        """
+on: [incident.declared, incident.reopened]
+once_per: incident.id
+stop_when: incident.severity == "sev4"
+steps:
+  - id: file
+    uses: ticket.create
+    with: {title: mend it}
+  - wait: 1h
+  - id: pause
+    wait: {until: {ticket.closed: event.ticket.id == steps.file.id}}
+  - uses: chat.post
+    with: {text: "round ${{ run.round }}"}
+""",
+        providers={"tracker": tracker},
+        project="use: {ticket: tracker}\nconnections: {tracker: {provider: local}}\n",
+    ) as world:
+        await world.declared(severity="sev1")
+        await world.ticket("T-1", "closed", done=True)
+        await world.incident("updated", severity="sev4")
+        await world.taken_up(severity="sev1")
+        await world.move("1h")
+        assert world.said == ["round 2"]
+
+
+async def test_an_event_during_the_settle_time_of_the_trigger_does_not_count(engine):
+    async with engine(
+        """
+on: {incident.acknowledged: {for: 1h}}
+steps:
+  - id: pause
+    wait: {for: 1d, until: incident.updated}
+"""
+        + THEN
+    ) as world:
+        await world.declared()
+        await world.incident("acknowledged")
+        await world.incident("updated", severity="sev2")
+        await world.move("1h")
+        assert (world.state, world.said) == ("waiting", [])
+        await world.incident("updated", severity="sev3")
+        assert world.said == [UPDATED]
