@@ -231,7 +231,7 @@ class _Writer:
         assert fact.subject_type is not None
         before: dict[str, Any] = json.loads(row["state"])
         if not fact.engine and self._older(row["source_time"]):
-            return Recorded((self._late(before),))
+            return Recorded() if self.reading else Recorded((self._late(before),))
         after = _known(before | self._owned(before))
         if fact.subject_type == "incident" and after.get("status") != before.get("status"):
             _stamp(after, fact)

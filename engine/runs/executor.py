@@ -81,6 +81,8 @@ PROBE = timedelta(seconds=15)
 PAUSE = timedelta(seconds=5)
 #: A reading or a look that failed is tried again after this.
 AGAIN = timedelta(minutes=1)
+#: Path of the reading of a run's subject.
+REFRESH = "!refresh"
 #: Stored state that is older than this is read again before an effect, where its provider can.
 FRESH = timedelta(minutes=5)
 
@@ -207,7 +209,7 @@ class _Active:
     inbox: list[_Result] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     in_flight: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    resting: dict[str, datetime] = field(default_factory=dict)  #: what was tried in vain, and when it is tried again
+    resting: dict[str, datetime] = field(default_factory=dict)  #: paths of what failed, and when it is tried again
     reread: bool = False  #: somebody else has written records of it
     crash: Exception | None = None
 
@@ -228,7 +230,7 @@ class Executor:
         self.held: dict[str, _Hold] = {}  #: by connection
         self.paused: dict[int, datetime] = {}  #: runs that wait for the database to be writable, and until when
         self._calls = asyncio.Semaphore(self.max_calls)
-        self._rereads: dict[tuple[str, str], asyncio.Task[Fact | None]] = {}
+        self._readings: dict[tuple[str, str], tuple[datetime, asyncio.Task[Fact | None]]] = {}
         self.stopping = False
 
     # --- the actor ---------------------------------------------------------------------------------------------------
@@ -377,7 +379,10 @@ class Executor:
             return None
         run = run_of(row)
         workflow = self.hub.library.version(run.version, self._stored_version)
-        return _Active(run, load_state(self.hub.reader, run), workflow)
+        active = _Active(run, load_state(self.hub.reader, run), workflow)
+        rows = self.hub.reader.execute("SELECT path, due FROM waits WHERE run = ? AND kind = 'hold'", (number,))
+        active.resting = {row["path"]: instant(row["due"]) for row in rows.fetchall()}
+        return active
 
     def _reload(self, active: _Active) -> None:
         active.reread = False
@@ -396,7 +401,8 @@ class Executor:
             return
         arrived = {result.identity for result in active.inbox}
         for path, leaf in list(active.state.leaves.items()):
-            if leaf.status == "intent" and leaf.identity is not None and leaf.identity not in arrived:
+            waits = leaf.identity in arrived or self._rests(active, path)
+            if leaf.status == "intent" and leaf.identity is not None and not waits:
                 self._spawn(active, leaf.identity, partial(self._take_up, active, path, leaf))
 
     async def _take_up(self, active: _Active, path: str, leaf: Leaf) -> _Result:
@@ -423,13 +429,13 @@ class Executor:
         identity = str(leaf.identity)
         visible = self._visible_at(active, path, step, leaf)
         if visible is not None and self.hub.clock.now() < visible:
-            return self._rest(active, identity, path, visible)
+            return self._rest(active, path, visible)
         effect = self._effect(active, path, identity, instant(row["created"]), leaf.attempt)
         try:
             found = await provider.find(effect)
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing is made on a guess
             self.hub.tell("effect.unseen", f"{identity}: it could not be looked for: {error}", run=active.run.uid)
-            return self._rest(active, identity, path, self.hub.clock.now() + AGAIN)
+            return self._rest(active, path, self.hub.clock.now() + AGAIN)
         return self._success(path, identity, effect, step, found) if found is not None else None
 
     def _visible_at(self, active: _Active, path: str, step: Step, leaf: Leaf) -> datetime | None:
@@ -449,10 +455,14 @@ class Executor:
             return None
         return instant(row["at"]) + timedelta(seconds=self._attempt_limit(step, leaf.timeout) + after)
 
-    def _rest(self, active: _Active, what: str, path: str, until: datetime) -> _Result:
+    def _rest(self, active: _Active, path: str, until: datetime) -> _Result:
         """Leave something that was tried in vain for later, by a row that falls due."""
-        active.resting[what] = until
+        active.resting[path] = until
         return _Result([Record(path, "hold", {"due": until})])
+
+    def _rests(self, active: _Active, path: str) -> bool:
+        until = active.resting.get(path)
+        return until is not None and self.hub.clock.now() < until
 
     def _effect_row(self, identity: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self.hub.reader.execute(
@@ -471,15 +481,14 @@ class Executor:
                 case LookUp():
                     call = f"{command.path}?{lookup_key(command.name, command.args)}"
                     self._spawn(active, call, partial(self._look_up, command))
-                case Refresh():
-                    self._spawn(active, "!refresh", partial(self._refresh, active))
+                case Refresh() if not self._rests(active, REFRESH):
+                    self._spawn(active, REFRESH, partial(self._refresh, active))
                 case _:  # what an earlier round began is taken up with what was cut off
                     pass
 
     def _spawn(self, active: _Active, name: str, work: Callable[[], Awaitable[_Result]]) -> None:
-        """Run a call beside the actor, unless it is under way or rests; its result comes into the inbox."""
-        until = active.resting.get(name)
-        if name in active.in_flight or (until is not None and self.hub.clock.now() < until):
+        """Run a call beside the actor, unless it is under way; its result comes into the inbox."""
+        if name in active.in_flight:
             return
         round = active.run.round
 
@@ -705,19 +714,24 @@ class Executor:
     async def _refresh(self, active: _Active) -> _Result:
         """Read the run's subject again; reads of one subject are shared, one that fails holds the effect."""
         kind, ref = str(active.run.subject_type), str(active.run.subject)
-        task = self._rereads.get((kind, ref))
-        if task is None:
-            task = self._rereads[kind, ref] = asyncio.create_task(self._reread(kind, ref))
-            task.add_done_callback(lambda _: self._rereads.pop((kind, ref), None))
         try:
-            fact = await asyncio.shield(task)
+            fact = await asyncio.shield(self._reading(kind, ref))
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing goes out on stale state
             self.hub.tell("subject.stale", f"{ref} could not be read again: {error}", subject=ref)
-            return self._rest(active, "!refresh", "!refresh", self.hub.clock.now() + AGAIN)
+            return self._rest(active, REFRESH, self.hub.clock.now() + AGAIN)
         if fact is None:
             self.hub.tell("subject.gone", f"{ref} is no longer there: nothing goes out about it", subject=ref)
-            return self._rest(active, "!refresh", "!refresh", self.hub.clock.now() + FRESH)
+            return self._rest(active, REFRESH, self.hub.clock.now() + FRESH)
         return _Result(readings=[(ref.partition(":")[0], fact)])
+
+    def _reading(self, kind: str, ref: str) -> asyncio.Task[Fact | None]:
+        """Give the reading of a subject that is under way, or has just been made and may not be committed yet."""
+        now = self.hub.clock.now()
+        self._readings = {key: one for key, one in self._readings.items() if not one[1].done() or now - one[0] < AGAIN}
+        known = self._readings.get((kind, ref))
+        if known is None:
+            known = self._readings[kind, ref] = (now, asyncio.create_task(self._reread(kind, ref)))
+        return known[1]
 
     async def _reread(self, kind: str, ref: str) -> Fact | None:
         connection = ref.partition(":")[0]
@@ -858,8 +872,9 @@ class _Write:
         listening = self.active.state.ended is None
         for record in records:
             if listening and record.kind in _LATER and record.data.get("due") is not None:
-                cursor.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = 'timer'", (run, record.path))
-                cursor.execute(_LISTEN, (run, record.path, "timer", micros(record.data["due"]), None, None, None))
+                kind = "hold" if record.kind == "hold" else "timer"
+                cursor.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = ?", (run, record.path, kind))
+                cursor.execute(_LISTEN, (run, record.path, kind, micros(record.data["due"]), None, None, None))
         lines = [(run, record.path, record.kind, dumps(dict(record.data)), at) for record in _kept(records)]
         cursor.executemany(_RECORD, lines)
 
@@ -965,7 +980,7 @@ class _Write:
             if isinstance(command, LookUp):
                 return "running"
             if isinstance(command, Refresh):
-                resting = self.active.resting.get("!refresh")
+                resting = self.active.resting.get(REFRESH)
                 return "held" if resting is not None and now < resting else "running"
         return summary(self.active.state)
 

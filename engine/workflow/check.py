@@ -260,7 +260,7 @@ class _File:
         stem = PurePath(file.path).stem
         workflow = Workflow(
             id=stem,
-            version=_version(file.text, self.report.templates),
+            version=_version(stem, file.text, self.report.templates),
             source=file.text,
             templates=dict(self.report.templates),
             span=root.span,
@@ -276,9 +276,9 @@ class _File:
         return replace(workflow, **head)
 
 
-def _version(text: str, templates: Mapping[str, str]) -> str:
-    """Give the hash of a file's text and of the templates it names."""
-    found = hashlib.sha256(text.encode())
+def _version(workflow: str, text: str, templates: Mapping[str, str]) -> str:
+    """Give the hash of a workflow's id, its text and the templates it names: two files may say the same."""
+    found = hashlib.sha256(workflow.encode() + b"\0" + text.encode())
     for name, template in sorted(templates.items()):
         found.update(b"\0" + name.encode() + b"\0" + template.encode())
     return found.hexdigest()

@@ -119,7 +119,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """One workflow file in one version. `id` is the file's stem, `version` the hash of its text and its templates."""
+    """One workflow file in one version. `id` is the file's stem, `version` the hash of that, its text and templates."""
 
     id: str
     version: str
