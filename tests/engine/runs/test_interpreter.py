@@ -13,7 +13,7 @@ from engine.capabilities import Message
 from engine.domain import Event, Incident
 from engine.plugins import Params, action
 from engine.problems import Span
-from engine.runs.interpreter import End, Examined, Listen, Perform, advance, after_failed_attempt
+from engine.runs.interpreter import End, Examined, Listen, Perform, Unlisten, advance, after_failed_attempt
 from engine.runs.state import Leaf, Record, Run, RunState, escaped, within
 from engine.store.codec import dumps, loads
 from engine.store.lookups import Directory, Lookups
@@ -143,6 +143,16 @@ def test_a_condition_that_cannot_be_held_against_rows_listens_to_every_event(con
     until = Until(events=(("ticket.closed", compile_expression(condition)),))
     outcome = advance(flow(paused(until)), RunState(RUN), FakeView())
     assert Listen("pause", "event", None, "ticket.closed", "", "") in outcome.commands
+
+
+def test_a_group_with_a_timeout_listens_for_its_end_until_it_has_ended():
+    group = Step("group", "steps", SPAN, timeout=Duration(7200), steps=(paused(),))
+    workflow, state = flow(group, post("say")), RunState(RUN)
+    first = advance(workflow, state, FakeView())
+    assert Listen("group!deadline", "deadline", NOW + timedelta(hours=2)) in first.commands
+    last = advance(workflow, state, FakeView(now=NOW + timedelta(hours=1)))
+    assert Unlisten("group!deadline") in last.commands
+    assert advance(workflow, state, FakeView(now=NOW + timedelta(hours=1))).commands == ()
 
 
 def test_events_that_were_looked_at_are_not_looked_at_again():

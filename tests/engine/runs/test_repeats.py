@@ -305,3 +305,21 @@ steps:
         world.chat.before = before
         await world.declared()
         assert world.said == ["true false"]
+
+
+async def test_an_event_that_ended_a_repeat_is_not_taken_by_a_wait_after_it(engine):
+    async with engine("""
+steps:
+  - uses: chat.post
+    with: {text: hello}
+    repeat: {every: 1d, max: 2, until: incident.updated}
+  - id: pause
+    wait: {for: 1d, until: incident.updated}
+  - uses: chat.post
+    with: {text: "${{ steps.pause.timed_out }}"}
+""") as world:
+        await world.declared()
+        await world.incident("updated", severity="sev2")
+        assert world.said == ["hello"]
+        await world.move("1d")
+        assert world.said == ["hello", "true"]

@@ -184,3 +184,19 @@ steps:
         assert world.said == ["well?"]
         await world.answer("fine", "ada")
         assert world.state == "finished"
+
+
+async def test_a_question_of_a_group_that_timed_out_is_closed_although_the_run_goes_on(engine):
+    async with engine("""
+steps:
+  - timeout: 2h
+    continue_on_error: true
+    steps:
+      - uses: chat.ask
+        with: {to: ada, text: "well?", choices: {fine: "Fine"}}
+  - wait: 1d
+""") as world:
+        await world.declared()
+        await world.move("2h")
+        assert world.state == "waiting"
+        assert [effect["state"] for effect in world.effects("chat.ask")] == ["failed"]
