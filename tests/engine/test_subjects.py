@@ -132,6 +132,12 @@ def test_saying_that_nothing_is_there_is_no_change(store, empty):
     assert store.events() == ["ticket.created"]
 
 
+def test_saying_that_it_is_no_drill_is_no_change(store):
+    store.say("incident.declared")
+    store.say("incident.declared", 1, fields={"drill": False, "private": False})
+    assert store.events() == ["incident.declared"]
+
+
 def test_an_event_that_says_no_more_than_its_name_changes_the_state(store):
     store.say("incident.declared")
     store.say("incident.resolved", 1)
@@ -254,6 +260,19 @@ def test_an_event_of_tomorrow_does_not_make_those_of_today_old(store):
     store.say("incident.declared", 60 * 24, received=NOON)
     store.say("incident.resolved", 1)
     assert store.state["status"] == "resolved"
+
+
+def test_an_event_of_tomorrow_counts_as_one_of_now(store):
+    store.say("incident.resolved", 60 * 24, received=NOON)
+    store.say("incident.acknowledged", -5, received=NOON)
+    assert store.state["status"] == "resolved"
+
+
+def test_a_word_that_changed_nothing_was_not_the_first_of_its_kind(store):
+    store.say("incident.updated", 5, fields=INCIDENT["acknowledged"])
+    store.say("incident.acknowledged", 6)
+    store.say("incident.acknowledged", 4, received=NOON + timedelta(minutes=7))
+    assert store.events() == ["incident.updated", "incident.acknowledged"]
 
 
 def test_a_clock_that_was_set_back_does_not_make_our_own_tracker_stand_still(store):
@@ -385,6 +404,15 @@ def test_a_reading_that_finds_a_change_tells_it_as_if_the_tracker_had(store):
     reading(store, title="t", done=True, assignee=None)
     assert store.events() == ["ticket.created", "ticket.closed", "ticket.updated"]
     assert (store.last["own"], "assignee" in store.state) == (0, False)
+
+
+def test_a_reading_that_was_overtaken_by_a_word_of_the_tracker_says_nothing(store):
+    store.say("ticket.created", subject="x:1", fields={"title": "t"})
+    store.say("ticket.closed", 5, subject="x:1")
+    fact = Fact("ticket.updated", NOON + timedelta(minutes=4), "ticket", "x:1", {"done": False})
+    subjects.record_reading(store.cursor, "x", fact, NOON + timedelta(minutes=6))
+    assert store.state["done"] is True
+    assert store.events("new", "ignored") == ["ticket.created", "ticket.closed"]
 
 
 def test_a_reading_does_not_forget_instants_nor_what_the_engine_owns(store):

@@ -107,6 +107,17 @@ async def test_a_full_database_is_unavailable_and_nothing_of_the_commit_is_writt
     assert journal.failing is None
 
 
+async def test_a_disk_that_fails_in_the_middle_of_a_commit_undoes_all_of_it(journal):
+    def fail(cursor):
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+        raise error
+
+    answers = await gathered(journal, put("a"), fail, put("b"))
+    assert [type(answer) for answer in answers] == [StorageUnavailable] * 3
+    assert lines(journal) == []
+
+
 async def test_a_locked_database_is_unavailable_until_it_is_released(journal):
     journal._connection.execute("PRAGMA busy_timeout = 0")
     other = connect(journal.path)

@@ -97,7 +97,7 @@ def test_a_field_that_is_false_by_default_is_found_where_nobody_set_it(tickets):
 
 
 def test_an_alert_fires_unless_it_says_otherwise(store):
-    store.say("alert.firing", "mon:a")
+    store.say("alert.updated", "mon:a")
     store.say("alert.resolved", "mon:b", firing=False)
     assert store.keys("alert", firing=True) == ["a"]
 
