@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -230,8 +229,3 @@ def after_failed_attempt(
     pause = min(retry.every.seconds * 2 ** (leaf.attempt - 1) * jitter, retry.at_most.seconds)
     due = now + timedelta(seconds=max(pause, after or 0.0))
     return Record("", "retry", {"attempt": leaf.attempt + 1, "due": due, "error": error})
-
-
-def relabelled(step: Step, text: str) -> Step:
-    """Give the step that says a text."""
-    return replace(step, inputs={**step.inputs, "text": text})

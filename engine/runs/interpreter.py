@@ -142,23 +142,21 @@ class _Walk:
             trouble = second.error
         except Finished:
             pass
-        if not self.state.told:
-            self._tell(error, trouble, Env({}, prefix="owner/", marks=again))
+        self._tell(error, trouble, Env({}, prefix="owner/", marks=again))
         reason = f"on_failure failed as well: {trouble.get('message')}" if trouble else None
         self._end(End("failed", reason, error))
 
     def _tell(self, error: Mapping[str, Any], trouble: Mapping[str, Any] | None, env: Env) -> None:
         """Tell the owner once, as an effect like any other; a failure of it is recorded and ends there."""
         notice = self.view.notice()
-        if notice is not None:
-            text = f"{self.workflow.name} failed at {error.get('step')}: {error.get('message')}"
-            text += f" (run {self.state.run.uid})"
-            if trouble:
-                text += f"; on_failure failed as well: {trouble.get('message')}"
-            told = replace(notice, inputs={**notice.inputs, "text": escape_markdown(text)})
-            with suppress(Failed):
-                self._step(told, env)
-        self.turn.put("", "told")
+        if notice is None:
+            return
+        text = f"{self.workflow.name} failed at {error.get('step')}: {error.get('message')}"
+        text += f" (run {self.state.run.uid})"
+        if trouble:
+            text += f"; on_failure failed as well: {trouble.get('message')}"
+        with suppress(Failed):
+            self._step(replace(notice, inputs={**notice.inputs, "text": escape_markdown(text)}), env)
 
     # --- blocks and steps --------------------------------------------------------------------------------------------
 

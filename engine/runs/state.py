@@ -4,8 +4,8 @@ A *path* names one performance of a step: the ids of the groups around it and it
 a loop and `#n` inside a repeat: `ladder#2/ask`, `file[ab12]/make`; signs of an item's key that would be read as part
 of the path are written `%2F`. The empty path is the run itself, `!vars` its variables.
 
-Kinds of record: of the run `round vars failing told retried ended`; of a step `decided items asking lookup deadline
-failed`; of an effect or a wait `held intent retry pending parked closed wait done failed skipped`; of a repeat `begun
+Kinds of record: of the run `round vars failing retried ended`; of a step `decided items asking lookup deadline
+failed`; of an effect or a wait `held intent retry pending parked closed wait done failed`; of a repeat `begun
 iterated repeated`.
 """
 
@@ -93,7 +93,6 @@ class RunState:
     taken: dict[str, set[int]] = field(default_factory=dict)  #: events that ended waits, by the item around them
     retries: int = 0  #: how often a person let it go on after it had failed
     failing: Mapping[str, Any] | None = None
-    told: bool = False
     ended: str | None = None
 
     def __post_init__(self) -> None:
@@ -150,7 +149,7 @@ class RunState:
             for path in [p for p in table if within(p, "on_failure") or within(p, "owner")]:
                 del table[path]
         self.retries += 1
-        self.failing, self.told, self.ended = None, False, None
+        self.failing, self.ended = None, None
 
     def _begin_again(self) -> None:
         """Let what a time-out cut off go on: waits begin anew, attempts and iterations that were due later come now."""
@@ -204,12 +203,10 @@ _APPLY: dict[str, Callable[[RunState, str, Mapping[str, Any]], None]] = {
     "wait": lambda s, p, d: s._leaf(p, "wait", d),
     "done": lambda s, p, d: s._leaf(p, "done", d),
     "failed": lambda s, p, d: s._leaf(p, "failed", d),
-    "skipped": lambda s, p, d: None,
     "iterated": lambda s, p, d: s.pauses.__setitem__(p, Pause(d["n"], d.get("due"))),
     "begun": lambda s, p, d: s.pauses.__setitem__(p, Pause(d["n"], running=True)),
     "repeated": RunState._repeated,
     "failing": lambda s, p, d: setattr(s, "failing", d),
-    "told": lambda s, p, d: setattr(s, "told", True),
     "retried": RunState._retried,
     "ended": lambda s, p, d: setattr(s, "ended", d["state"]),
 }

@@ -258,7 +258,7 @@ class Slow:
     """A chat that does not answer."""
 
     async def post(self, channel, text, *, thread, effect):
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
 
 
 # --- a connection that does not work ---

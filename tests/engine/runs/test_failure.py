@@ -17,12 +17,12 @@ on_failure:
 """
 
 
-def refuse(*texts):
+def refuse(*texts, why="no"):
     """Give what lets the sending of some texts fail for good."""
 
     def before(message):
         if message.text in texts:
-            raise ActionError(f"no {message.text}")
+            raise ActionError(f"{why} {message.text}")
 
     return before
 
@@ -228,9 +228,13 @@ async def test_a_retry_that_fails_is_a_failure_of_its_own(engine):
     async with engine(BAD + ON_FAILURE) as world:
         world.chat.before = refuse("bad")
         await world.declared()
+        world.chat.before = refuse("bad", why="still no")
         await world.retry()
         assert world.state == "failed"
-        assert len([text for text in world.said if text.startswith("sorry")]) == 2
+        assert [text.partition(" [")[0] for text in world.chat.to("#default")] == [
+            "sorry bad: no bad",
+            "sorry bad: still no bad",
+        ]
         assert len(world.chat.to("grace")) == 2
 
 

@@ -194,6 +194,37 @@ steps:
         assert (world.state, world.said) == ("stopped", ["hello"])
 
 
+async def test_a_repeated_group_with_iterations_to_come_is_stopped_while_it_waits(engine):
+    async with engine(
+        HEAD
+        + """
+steps:
+  - repeat: {max: 2}
+    steps:
+      - uses: chat.post
+        with: {text: hello}
+      - wait: 1h
+"""
+    ) as world:
+        await world.declared()
+        await stopped(world)
+        assert (world.state, world.said) == ("stopped", ["hello"])
+
+
+async def test_a_run_whose_last_effect_is_under_way_is_finished(engine):
+    chat = GatedChat()
+    async with engine(
+        HEAD + "steps:\n  - uses: chat.post\n    with: {text: hello}\n", providers={"console": chat}
+    ) as world:
+        await world.application.accept("pager", [incident(world, "declared", severity="sev1")])
+        await chat.called.wait()
+        await world.application.accept("pager", [incident(world, "updated", severity="sev4")])
+        await until(lambda: woken(world) == (2, 0))
+        chat.gate.set()
+        await world.settle()
+        assert world.state == "finished"
+
+
 async def test_a_stale_subject_is_read_again_before_an_effect(engine):
     tracker = RecordingTickets(Ticket("tracker:T1", "T1", "a", done=True))
     async with engine(
@@ -363,6 +394,13 @@ class GatedChat(RecordingChat):
 
 def incident(world, name, **fields):
     return Fact(f"incident.{name}", world.now, "incident", "pager:P1", {"title": "a", **fields})
+
+
+def woken(world):
+    """Give how many events were matched, and how much its run has not looked at."""
+    reader = world.application.reader
+    matched = reader.execute("SELECT count(*) FROM events WHERE state = 'matched'").fetchone()[0]
+    return matched, reader.execute("SELECT wake FROM runs").fetchone()[0]
 
 
 def busy(_message):
