@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from engine.domain import Event
 from engine.runs.commands import Examined, Listen, StepError, Unlisten
 from engine.runs.turn import Blocked, Env, Turn, empty_link, outputs_of, shown
 from engine.store.codec import dumps
-from engine.workflow.expressions import Expression
+from engine.workflow.expressions import Equality, Expression
 from engine.workflow.model import Step, Until, Wait
 
 #: Names whose values stay as they are while a wait lasts.
@@ -58,10 +60,18 @@ def _instant(turn: Turn, at: Expression, path: str, env: Env) -> datetime:
     if value is None:
         raise StepError(f"'at' is null: {empty_link(at, scope)}", "null-input")
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        value = _read_instant(value)
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise StepError(f"'at' must be an instant with its zone, not {shown(value)}", "no-instant")
     return value
+
+
+def _read_instant(text: str) -> datetime | str:
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return read if read.tzinfo is not None else text
 
 
 def holds(turn: Turn, step: Step, until: Until | None, path: str, env: Env) -> bool:
@@ -86,7 +96,7 @@ def find_event(turn: Turn, step: Step, until: Until | None, path: str, env: Env)
     run = turn.state.run
     since = turn.state.cursors.get(path, run.event)
     taken = turn.state.taken.get("", set()) | turn.state.taken.get(env.branch, set())
-    for number, event, condition in _candidates(turn, until, since):
+    for number, event, condition in _candidates(turn, step, until, path, env, since):
         if number in taken or (number <= turn.state.since and not turn.view.made_here(event)):
             continue
         if _fits(turn, step, path, env, event, condition):
@@ -98,13 +108,23 @@ def find_event(turn: Turn, step: Step, until: Until | None, path: str, env: Env)
     return None
 
 
-def _candidates(turn: Turn, until: Until, since: int) -> list[tuple[int, Event, Expression | None]]:
+def _candidates(
+    turn: Turn, step: Step, until: Until, path: str, env: Env, since: int
+) -> list[tuple[int, Event, Expression | None]]:
     found = [
         (number, event, condition)
         for kind, condition in until.events
-        for number, event in turn.view.events(kind, since)
+        for number, event in turn.view.events(kind, since, _subjects(turn, step, path, env, kind, condition))
     ]
     return sorted(found, key=lambda entry: entry[0])
+
+
+def _subjects(turn: Turn, step: Step, path: str, env: Env, kind: str, condition: Expression | None) -> Sequence[str]:
+    """Give the ids of the subjects that an event of a type must be about; none where it may be about any."""
+    own = ("event.subject", f"event.{kind.partition('.')[0]}.id")
+    found = [json.loads(key) if field in own else None for field, key in _index(turn, step, path, env, condition)]
+    ids = [one for one in found if isinstance(one, str)]
+    return ids if len(ids) == len(found) else ()
 
 
 def _fits(turn: Turn, step: Step, path: str, env: Env, event: Event, condition: Expression | None) -> bool:
@@ -135,7 +155,7 @@ def _index(turn: Turn, step: Step, path: str, env: Env, condition: Expression | 
         return [("event.subject", dumps(turn.state.run.subject))]
     with turn.evaluating(step.id, path):
         scope = turn.scope(path, env)
-        for equality in condition.equalities(lambda root: root != "event"):
+        for equality in _equalities(condition):
             if not equality.path.startswith("event."):
                 continue
             if not all(_is_steady(turn, value) for value in equality.values):
@@ -145,6 +165,11 @@ def _index(turn: Turn, step: Step, path: str, env: Env, condition: Expression | 
             if None not in keys:
                 return [(equality.path, key) for key in keys if key is not None]
     return [("", "")]
+
+
+@lru_cache(maxsize=4096)
+def _equalities(condition: Expression) -> list[Equality]:
+    return condition.equalities(lambda root: root != "event")
 
 
 def _is_steady(turn: Turn, value: Any) -> bool:

@@ -58,6 +58,20 @@ async def test_an_instant_ends_the_wait_when_it_comes(engine):
         assert world.said == [TIMED_OUT]
 
 
+async def test_an_instant_may_be_a_text_of_an_event(engine):
+    async with engine(waiting('{at: "${{ event.data.at }}"}', head="on: webhook")) as world:
+        await world.happens("hooks", Fact("webhook", world.now, data={"at": "2026-03-02T12:00:00+01:00"}))
+        assert world.state == "waiting"
+        await world.move("2h")
+        assert world.said == [TIMED_OUT]
+
+
+async def test_an_instant_without_a_zone_fails_the_step(engine):
+    async with engine(waiting('{at: "${{ event.data.at }}"}', head="on: webhook")) as world:
+        await world.happens("hooks", Fact("webhook", world.now, data={"at": "2026-03-02T12:00:00"}))
+        assert world.error == "'at' must be an instant with its zone, not '2026-03-02T12:00:00'"
+
+
 async def test_an_instant_in_the_past_passes_at_once(engine):
     async with engine(waiting('{at: "2026-03-01T12:00:00+01:00"}')) as world:
         await world.declared()
@@ -305,6 +319,23 @@ steps:
 """) as world:
         await world.declared(labels=["a", "b"])
         await world.incident("updated", severity="sev2")
+        assert world.said == ["a", "b"]
+
+
+async def test_two_waits_of_one_item_take_two_events(engine):
+    async with engine("""
+steps:
+  - for_each: incident.labels
+    steps:
+      - wait: {until: incident.updated}
+      - wait: {until: incident.updated}
+      - uses: chat.post
+        with: {text: "${{ item }}"}
+""") as world:
+        await world.declared(labels=["a", "b"])
+        await world.incident("updated", severity="sev2")
+        assert world.said == []
+        await world.incident("updated", severity="sev3")
         assert world.said == ["a", "b"]
 
 
