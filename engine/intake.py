@@ -12,7 +12,7 @@ import asyncio
 import json
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -174,16 +174,31 @@ class Intake:
         rows = self.hub.reader.execute(
             "SELECT * FROM events WHERE state = 'new' ORDER BY id LIMIT ?", (CHUNK,)
         ).fetchall()
-        for row in rows:
-            try:
-                await self._match_one(row)
-            except StorageUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001  one event's trouble must not keep the others from being matched
-                await self._give_up(row, error)
+        async with self._lock:
+            begun = [await self._begin(row) for row in rows]  # what gathers shares a commit
+            ended = await asyncio.gather(*(one.written for one in begun), return_exceptions=True)
+        for one, woken in zip(begun, ended, strict=True):
+            if isinstance(woken, StorageUnavailable):
+                raise woken
+            if isinstance(woken, BaseException):
+                await self._give_up(one.row, woken)
+            elif one.write is not None:
+                self._after(woken, one.write)
         return bool(rows)
 
-    async def _give_up(self, row: sqlite3.Row, error: Exception) -> None:
+    async def _begin(self, row: sqlite3.Row) -> _Matching:
+        """Decide what an event means and hand its write to the journal, in the order of the events."""
+        write: _MatchWrite | None = None
+        try:
+            write = self._match(row)
+            written: Awaitable[list[int]] = asyncio.ensure_future(self.hub.journal.transact(write))
+        except Exception as error:  # noqa: BLE001  one event's trouble must not keep the others from being matched
+            written = asyncio.get_running_loop().create_future()
+            written.set_exception(error)
+        await asyncio.sleep(0)
+        return _Matching(row, write, written)
+
+    async def _give_up(self, row: sqlite3.Row, error: BaseException) -> None:
         """Put an event aside that cannot be matched, with the reason."""
         why = f"it could not be matched: {type(error).__name__}: {error}"
         self.hub.tell("event.failed", f"{row['type']} {row['uid']}: {why}", id=row["uid"], type=row["type"])
@@ -193,16 +208,11 @@ class Intake:
 
         await self.hub.journal.transact(write)
 
-    async def _match_one(self, row: sqlite3.Row) -> None:
-        event, number = event_of(row), int(row["id"])
+    def _match(self, row: sqlite3.Row) -> _MatchWrite:
+        event, world = event_of(row), self.hub.lookups()
         self.hub.tell("event.received", _received(event), id=event.id, type=event.type, subject=event.subject)
-        async with self._lock:
-            world = self.hub.lookups()
-            found = (match(w, use, index, event, world) for w, use, index in self.listeners.of(event.type))
-            matches = [one for one in found if one is not None]
-            write = _MatchWrite(self, number, event, matches)
-            woken = await self.hub.journal.transact(write)
-        self._after(woken, write)
+        found = (match(w, use, index, event, world) for w, use, index in self.listeners.of(event.type))
+        return _MatchWrite(self, int(row["id"]), event, [one for one in found if one is not None])
 
     def _after(self, woken: list[int], write: _MatchWrite) -> None:
         for kind, workflow, detail in write.told:
@@ -245,6 +255,15 @@ class Intake:
         name = wait["workflow"]
         self.hub.tell("verdict.gone", f"{name}: it no longer listens to {event.type}", workflow=name, event=event.id)
         return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Matching:
+    """An event whose matching is being written; its outcome is the runs that it wakes."""
+
+    row: sqlite3.Row
+    write: _MatchWrite | None
+    written: Awaitable[list[int]]
 
 
 @dataclass(slots=True)

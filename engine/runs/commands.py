@@ -146,8 +146,8 @@ class View(Protocol):
     def held(self, step: Step) -> datetime | None:
         """Give until when the connection of a step is left alone, None where it works."""
 
-    def events(self, event_type: str, after: int) -> Sequence[tuple[int, Event]]:
-        """Give the events of a type after a row, oldest first."""
+    def events(self, event_type: str, after: int, subjects: Sequence[str] = ()) -> Sequence[tuple[int, Event]]:
+        """Give the events of a type after a row, oldest first; where subjects are named, those about one of them."""
 
     def made_here(self, event: Event) -> bool:
         """Whether the event's subject is one that this run made."""

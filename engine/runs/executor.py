@@ -1186,9 +1186,11 @@ class _View:
     def held(self, step: Step) -> datetime | None:
         return self._executor.held_until(step)
 
-    def events(self, event_type: str, after: int) -> Sequence[tuple[int, Event]]:
+    def events(self, event_type: str, after: int, subjects: Sequence[str] = ()) -> Sequence[tuple[int, Event]]:
+        about = f" AND subject IN ({', '.join('?' * len(subjects))})" if subjects else ""
         rows = self._hub.reader.execute(
-            "SELECT * FROM events WHERE type = ? AND id > ? AND state != 'ignored' ORDER BY id", (event_type, after)
+            f"SELECT * FROM events WHERE type = ? AND id > ? AND state != 'ignored'{about} ORDER BY id",
+            (event_type, after, *subjects),
         )
         return [(row["id"], event_of(row)) for row in rows]
 
