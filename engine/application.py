@@ -21,6 +21,7 @@ from engine.problems import Problem
 from engine.runs.dispatch.embedded import EmbeddedDispatcher
 from engine.runs.executor import Executor, Hub
 from engine.store.journal import Journal, Lock
+from engine.store.retention import Forgetting
 from engine.workflow.expressions import Text
 from engine.workflow.library import WorkflowLibrary
 from engine.workflow.model import Workflow, walk
@@ -44,6 +45,7 @@ class Application:
     dispatcher: EmbeddedDispatcher
     intake: Intake
     polls: Polls
+    forgetting: Forgetting
     providers: Mapping[str, Any]  #: by connection
     sources: Mapping[str, Any]  #: inbound adapters by connection
     tell: Tellers
@@ -59,6 +61,7 @@ class Application:
         await self.intake.start()
         await self.dispatcher.start()
         await self.polls.start()
+        self.forgetting.start()
 
     async def reload(self) -> Sequence[Problem]:
         """Read the workflow files again; give what is wrong with them. Good earlier versions stay."""
@@ -80,6 +83,7 @@ class Application:
         """Begin nothing new; let effects in flight end, or leave them as written-down intents; release the file."""
         try:
             if self.started:
+                await self.forgetting.stop()
                 await self.polls.stop()
                 await self.intake.stop()
                 await self.dispatcher.stop(patience)
@@ -106,14 +110,14 @@ class Application:
     @property
     def idle(self) -> bool:
         """Whether nothing can happen before the clock moves or something comes in."""
-        if not (self.intake.idle and self.dispatcher.idle and self.polls.idle):
+        if not (self.intake.idle and self.dispatcher.idle and self.polls.idle and self.forgetting.idle):
             return False
         due = self.next_due()
         return due is None or due > self.clock.now()
 
     def next_due(self) -> datetime | None:
         """Give the next instant at which something falls due."""
-        dues = (part.next_due() for part in (self.intake, self.dispatcher, self.polls))
+        dues = (part.next_due() for part in (self.intake, self.dispatcher, self.polls, self.forgetting))
         return min((due for due in dues if due is not None), default=None)
 
     async def settled(self, tick: Callable[[], Any] = lambda: None) -> None:

@@ -292,7 +292,12 @@ class ConnectionBroken(Exception):
 
 
 class Storage(Protocol):
-    """A provider's own rows, read as committed, and the subjects it keeps. Rows are written through an `Effect`."""
+    """A provider's own rows, read as committed, and the subjects it keeps. Rows are written through an `Effect`.
+
+    Rows that nobody needs after a while are removed where the provider's class says so: `forgets = {"message/": "at"}`
+    maps the beginning of their keys to the field with the instant, as ISO 8601, from which they age. A row without it
+    stays.
+    """
 
     def get(self, key: str) -> Mapping[str, Any] | None:
         """Give one row."""

@@ -35,6 +35,7 @@ from engine.runs.executor import Executor, Hub, save_row
 from engine.store import schema
 from engine.store.journal import Journal, Lock
 from engine.store.lookups import Directory, subject_of
+from engine.store.retention import Forgetting
 from engine.workflow.check import Names, check_workflow, emitted_types
 from engine.workflow.library import Compile, WorkflowLibrary, read_templates, workflow_files
 from engine.workflow.model import Step, Workflow
@@ -211,8 +212,10 @@ def build(
     lock = Lock(database)
     lock.take()
     try:
-        schema.prepare(database)
         tellers = Tellers(*([tell] if tell else []))
+        saved = schema.prepare(database)
+        if saved is not None:
+            tellers("store.upgraded", f"the database was upgraded; as it was before, it is kept as {saved}")
         assembly = _Assembly(config, catalogue, clock or SystemClock(), tellers, lock)
         return assembly.application(database, providers or {})
     except BaseException:
@@ -310,11 +313,17 @@ class _Assembly:
             dispatcher,
             intake,
             Polls(hub, intake, watching),
+            Forgetting(journal, self.clock, self.tell, config.retention, self._forgets()),
             self.providers,
             self.sources,
             self.tell,
             disabled,
         )
+
+    def _forgets(self) -> dict[str, Mapping[str, str]]:
+        """Give what each provider says of its rows that nobody needs after a while (`plugins.Storage`)."""
+        found = {name: getattr(provider, "forgets", {}) for name, provider in self.providers.items()}
+        return {name: dict(prefixes) for name, prefixes in found.items() if prefixes}
 
     @property
     def people(self) -> People:

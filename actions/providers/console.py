@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from engine.capabilities import Message
 from engine.domain import Person
@@ -84,6 +84,9 @@ def checked(question: Question, choice: str, person: Person) -> str:
 
 class ConsoleChat:
     """Print messages where the engine runs, and keep them in an inbox where questions can be answered."""
+
+    #: Messages age from when they came, questions from when they were closed.
+    forgets: ClassVar = {MESSAGES: "at", QUESTIONS: "closed_at"}
 
     def __init__(self, options: ConsoleOptions, connection: Connection) -> None:
         self._options = options

@@ -33,6 +33,8 @@ COMMANDS: dict[str, str] = {
     "schema": "engine.cli.schema",
     "explain": "engine.cli.explain",
     "status": "engine.cli.status",
+    "prune": "engine.cli.prune",
+    "backup": "engine.cli.backup",
 }
 
 

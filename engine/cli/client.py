@@ -143,7 +143,8 @@ async def _alone(folder: Path, name: str, inputs: Mapping[str, Any]) -> dict[str
         raise CommandError(f"the database cannot be written: {error}", code=PROBLEMS) from None
     finally:
         await application.stop()
-    output.note("no engine is running: what follows from this happens at the next 'hotwash run'")
+    if name != "prune":  # from which nothing follows
+        output.note("no engine is running: what follows from this happens at the next 'hotwash run'")
     return {"message": done.message, **plain(encode(dict(done.data)))}
 
 

@@ -55,11 +55,6 @@ NO_TIMEZONE = declare(
     "hotwash.yaml names no time zone, so times are shown and counted in UTC. The machine's own zone is never read.",
     "Add 'timezone:' with an IANA name such as Europe/Prague.",
 )
-NOT_KEPT_YET = declare(
-    "not-kept-yet",
-    "The key is read and checked, and nothing is done with it in this release.",
-    "Leave it in for the release that keeps to it, or take it out.",
-)
 BAD_CALENDAR = declare(
     "bad-calendar",
     "A calendar's hours, days off or time zone cannot be read.",
@@ -98,7 +93,7 @@ class Config:
     calendars: Mapping[str, Calendar]
     roster: Roster
     vars: Mapping[str, Any]
-    retention: Mapping[str, Duration]
+    retention: Mapping[str, Duration]  #: how long things are kept, as far as it is configured
     limits: Limits
     files: tuple[Path, ...]  #: hotwash.yaml, the people file, and whatever else it was read from
 
@@ -281,12 +276,7 @@ class _Project:
         return Limits(self.reader.integer(lines.get("body"), 1024, 64 * 1024 * 1024) or Limits().body)
 
     def _retention(self) -> dict[str, Duration]:
-        entry = self.lines.get("retention")
-        if entry is not None:
-            self.reader.add(
-                NOT_KEPT_YET, "'retention' is not kept to yet: nothing is deleted", entry.key, None, "warning"
-            )
-        lines = self.reader.mapping(entry, ("events", "verdicts", "runs"))
+        lines = self.reader.mapping(self.lines.get("retention"), ("events", "verdicts", "runs", "messages"))
         found = {name: self.reader.duration(line) for name, line in lines.items()}
         return {name: length for name, length in found.items() if length is not None}
 

@@ -45,6 +45,7 @@ from engine.operations.tickets import (
     create_ticket,
     reopen_ticket,
 )
+from engine.operations.upkeep import Prune, prune
 from engine.problems import did_you_mean
 
 __all__ = ["OPERATIONS", "BadInput", "Done", "NotFound", "Operation", "OperationError", "Refused", "perform"]
@@ -78,6 +79,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "retry_run": Operation(retry_run, RetryRun),
     "cancel_run": Operation(cancel_run, CancelRun),
     "decide_run": Operation(decide_run, DecideRun),
+    "prune": Operation(prune, Prune),
 }
 
 

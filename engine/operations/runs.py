@@ -70,6 +70,7 @@ async def retry_run(application: Application, actor: Person, params: RetryRun) -
             return str(row["uid"])
         if row["state"] != "failed":
             raise Refused(f"{row['uid']} is {_shown(row['state'])}: only a run that failed can be retried")
+        _refuse_forgotten(cursor, row)
         _record(cursor, number, "", "retried", {"by": actor}, now)
         _set_going(cursor, number, now)
         return str(row["uid"])
@@ -158,6 +159,17 @@ def _cancelled(uids: Sequence[str], workflow: str | None) -> str:
     if len(uids) == 1:
         return f"{uids[0]} is cancelled"
     return f"{len(uids)} runs of '{workflow}' are cancelled" if uids else f"no run of '{workflow}' goes on"
+
+
+def _refuse_forgotten(cursor: sqlite3.Cursor, row: sqlite3.Row) -> None:
+    """Refuse to go on without the records, or without the event, that say what has been done and what for."""
+    kept = cursor.execute(
+        "SELECT 1 FROM steps JOIN events ON events.id = ? AND events.data IS NOT NULL"
+        " WHERE steps.run = ? AND steps.kind = 'failing' LIMIT 1",
+        (row["round_event"], row["id"]),
+    ).fetchone()
+    if kept is None:
+        raise Refused(f"{row['uid']} failed so long ago that what it did is not kept any more: it cannot go on")
 
 
 def _row(cursor: sqlite3.Cursor, number: int) -> sqlite3.Row:

@@ -66,6 +66,8 @@ def _note(row: sqlite3.Row) -> str | None:
         return "it is committed and has not been looked at yet"
     if row["state"] == "ignored":
         return f"no workflow was asked about it: {row['reason']}"
+    if row["data"] is None:
+        return "what it said was pruned: only its name, subject and times are left"
     return str(row["reason"]) if row["reason"] else None
 
 
@@ -89,6 +91,11 @@ class _Explaining:
     event: Event
     library: WorkflowLibrary
     world: Lookups
+
+    @property
+    def _forgotten(self) -> bool:
+        """Whether only the event's identity is left."""
+        return self.row["data"] is None
 
     def versions(self) -> list[tuple[str, str]]:
         """Give the workflows that were asked about the event, each with the version that was."""
@@ -131,6 +138,8 @@ class _Explaining:
 
     def _computed(self, name: str, version: str) -> dict[str, Any]:
         at = instant(self.row["received"])
+        if self._forgotten:
+            return self._made(name, "unknown", "nothing is left to tell it from: what the event said was pruned", at)
         workflow = self._version(version)
         if isinstance(workflow, str):
             return self._made(name, "unknown", f"nothing was written down, and {workflow}", at)
@@ -193,6 +202,8 @@ class _Explaining:
                 return []
             sentence = f"its settle time is over since {iso(micros(until))}, and the engine has not looked yet"
             return [self._made(name, "late", sentence, until)]
+        if self._forgotten:
+            return [self._made(name, "unknown", "what became of it was pruned, as was what the event said", until)]
         workflow = self._version(version)
         if isinstance(workflow, str):
             return [self._made(name, "unknown", f"nothing was written down at its end, and {workflow}", until)]

@@ -132,7 +132,7 @@ def effect(row: sqlite3.Row) -> dict[str, Any]:
         "class": row["class"],
         "state": row["state"],
         "attempts": row["attempts"],
-        "inputs": cut(read(row["inputs"])),
+        "inputs": cut(read(row["inputs"])) or {},  # None where it was pruned
         "result": _result(cut(read(row["result"]))),
         "error": read(row["error"]),
         "created": iso(row["created"]),

@@ -478,10 +478,15 @@ def _timeline(world: Lookups, incident: Incident) -> list[Entry]:
 
 
 _EFFECTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "document.create": lambda r: f"Document “{r.get('title')}” created",
-    "calendar.schedule": lambda r: f"Review “{r.get('title')}” booked",
-    "ticket.create": lambda r: f"Ticket {r.get('key')} filed: {r.get('title')}",
+    "document.create": lambda r: f"Document {_titled(r)}created",
+    "calendar.schedule": lambda r: f"Review {_titled(r)}booked",
+    "ticket.create": lambda r: f"Ticket {r.get('key')} filed" + (f": {r['title']}" if r.get("title") else ""),
 }
+
+
+def _titled(result: Mapping[str, Any]) -> str:
+    """Give the title of what was made, if it has not been pruned."""
+    return f"“{result['title']}” " if result.get("title") else ""
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
+import secrets
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-#: The newest revision under `migrations/versions`.
+from engine.store.journal import connect
+
+#: The newest revision under `migrations/versions`; revisions sort as texts.
 HEAD = "0001"
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class NewerSchema(Exception):
@@ -27,25 +32,32 @@ def revision_of(path: Path) -> str | None:
     return row[0] if row else None
 
 
-def prepare(path: Path) -> Path | None:
+def prepare(path: Path, *, head: str = HEAD, migrations: Path = MIGRATIONS) -> Path | None:
     """Create or upgrade the schema; give the backup's path where one was made.
+
+    An upgrade that fails leaves the file as it was.
+
+    Args:
+        path: the file; nobody else may have it open for writing.
+        head: the newest revision.
+        migrations: the folder with Alembic's environment and revisions.
 
     Raises:
         NewerSchema: the file's schema is newer than this program's.
     """
     found = revision_of(path)
-    if found == HEAD:
+    if found == head:
         return None
-    if found is not None and found > HEAD:
+    if found is not None and found > head:
         raise NewerSchema(
-            f"{path} has schema {found}, this program knows {HEAD}: install the newer Hotwash or restore a backup"
+            f"{path} has schema {found}, this program knows {head}: install the newer Hotwash or restore a backup"
         )
     saved = None
     if found is not None:
-        saved = _free(path.with_name(f"{path.name}.before-{HEAD}"))
+        saved = _free(path.with_name(f"{path.name}.before-{head}"))
         backup(path, saved)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _upgrade(path)
+    _upgrade(path, migrations)
     return saved
 
 
@@ -56,20 +68,78 @@ def _free(path: Path) -> Path:
 
 
 def backup(path: Path, target: Path) -> None:
-    """Copy the database, as committed, into a new file; the engine may go on meanwhile."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        connection.execute("VACUUM INTO ?", (str(target),))
+    """Copy the database, as committed, into a new file; the engine may go on meanwhile.
+
+    The file has its name when it is whole, only its owner can read it, and it is compact.
+
+    Raises:
+        FileExistsError: the target is there already; it stays as it is.
+        OSError, sqlite3.Error: it cannot be written; nothing is left of it.
+    """
+    if os.path.lexists(target):
+        raise FileExistsError(f"{target} is there already")
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+            connection.execute("VACUUM INTO ?", (str(draft),))
+        _to_disk(draft)
+        _name(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+    _to_disk(target.parent)
 
 
-def _upgrade(path: Path) -> None:
+def _name(draft: Path, target: Path) -> None:
+    """Give a file its name, unless another took it meanwhile."""
+    try:
+        os.link(draft, target)
+    except FileExistsError:
+        raise FileExistsError(f"{target} is there already") from None
+    except OSError:  # a file system without links
+        draft.rename(target)
+
+
+def _to_disk(path: Path) -> None:
+    """Have a file, or the names in a folder, written to the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _upgrade(path: Path, migrations: Path) -> None:
+    """Run the revisions that are missing, all in one transaction."""
     from alembic import command
     from alembic.config import Config
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.pool import NullPool
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    engine = create_engine(f"sqlite:///{path.absolute()}")
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    engine = create_engine("sqlite://", creator=lambda: _writable(path), poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: object) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # type: ignore[attr-defined]  # the driver begins none for DDL
+
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     engine.dispose()
+
+
+def _writable(path: Path) -> sqlite3.Connection:
+    """Open a file to build its schema; a new one can shrink again after much was pruned."""
+    new = not path.exists() or not path.stat().st_size
+    connection = connect(path) if not new else _made(path)
+    connection.row_factory = None
+    return connection
+
+
+def _made(path: Path) -> sqlite3.Connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only before the first page is written
+        connection.execute("VACUUM")
+    return connect(path)
