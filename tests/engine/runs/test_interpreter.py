@@ -55,7 +55,7 @@ class FakeView:
     def newest_event(self) -> int:
         return max((number for number, _ in self.seen), default=10)
 
-    def events(self, event_type, after):
+    def events(self, event_type, after, subjects=()):
         return [(number, event) for number, event in self.seen if event.type == event_type and number > after]
 
     def effect(self, identity):

@@ -200,3 +200,17 @@ steps:
         await world.move("2h")
         assert world.state == "waiting"
         assert [effect["state"] for effect in world.effects("chat.ask")] == ["failed"]
+
+
+async def test_after_a_retry_a_wait_in_a_group_that_timed_out_is_woken_by_its_event(engine):
+    async with engine("""
+steps:
+  - timeout: 2h
+    steps:
+      - wait: {until: {document.published: event.document.title == "report"}}
+""") as world:
+        await world.declared()
+        await world.move("2h")
+        await world.retry()
+        await world.document("report")
+        assert world.state == "finished"
