@@ -65,8 +65,8 @@ class Retry:
     """How often an effect is tried, and the pauses between: exponential with jitter from `every` to `at_most`."""
 
     max: int = 5
-    every: Duration = Duration(10)
-    at_most: Duration = Duration(3600)
+    every: Duration = field(default_factory=lambda: Duration(10))
+    at_most: Duration = field(default_factory=lambda: Duration(3600))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class TemplateUse:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One entry of `steps:`. `id` is the file's, else the action's name and count (`chat.post#1`), else `group#1`…"""
+    """One entry of `steps:`; `id` is the file's, else the action and its count (`chat.post#1`), else `group#1`."""
 
     id: str
     kind: Literal["uses", "wait", "finish", "steps"]
@@ -102,7 +102,7 @@ class Step:
     template: TemplateUse | None = None
     connection: str | None = None
     once_per: tuple[Expression, ...] = ()
-    retry: Retry = Retry()
+    retry: Retry = field(default_factory=Retry)
     # uses or steps
     for_each: Expression | None = None
     item_key: Expression | None = None
