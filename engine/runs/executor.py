@@ -500,9 +500,8 @@ class Executor:
                 active.inbox.append(result)
             except Exception as error:  # noqa: BLE001  a fault of ours: the actor ends with it, and says so
                 active.crash = error
-            finally:
-                active.in_flight.pop(name, None)
-                active.changed.set()
+            active.in_flight.pop(name, None)  # one that is cancelled, when the engine ends, stays: nobody takes it up
+            active.changed.set()
 
         active.in_flight[name] = asyncio.create_task(call(), name=f"{active.run.uid} {name}")
 

@@ -10,6 +10,7 @@ import pytest
 from engine.capabilities import Changes
 from engine.domain import Ticket
 from engine.plugins import Fact
+from engine.store.codec import micros
 from engine.store.journal import connect
 from engine.testing import RecordingTickets
 
@@ -84,6 +85,13 @@ async def test_a_schedule_written_otherwise_counts_from_now(engine, tmp_path):
         await world.restart()
         await world.move("30m")
         assert ticks(world) == ["02 12:30"]
+
+
+async def test_the_next_instant_is_kept_with_the_tick(engine):
+    async with engine(HOURLY % "") as world:
+        await world.move("1h")
+        due = world.application.reader.execute("SELECT due FROM schedules WHERE id = 'flow/schedule'").fetchone()["due"]
+        assert due == micros(world.now + timedelta(hours=1))
 
 
 async def test_every_counts_from_the_first_load_across_restarts(engine):

@@ -394,6 +394,34 @@ async def test_a_connection_that_refuses_our_credentials_is_left_alone_and_tried
         assert {run["state"] for run in world.runs()} == {"finished"}
 
 
+class RefusingChat(RecordingChat):
+    """A chat that takes its time to refuse our credentials."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.go_on = 0, asyncio.Event()
+
+    async def post(self, channel, text, *, thread, effect):
+        self.calls += 1
+        await self.go_on.wait()
+        raise ConnectionBroken("401")
+
+
+async def test_while_one_call_tries_a_connection_that_was_held_the_others_wait(engine):
+    chat = RefusingChat()
+    async with engine(POST, providers={"console": chat}) as world:
+        chat.go_on.set()
+        for number in range(5):
+            await world.incident("declared", f"pager:{number}")
+        chat.calls = 0
+        chat.go_on.clear()
+        world.clock.move_to(world.now + timedelta(minutes=5))
+        while not chat.calls or len(world.application.executor.active) > 1:
+            await asyncio.sleep(0.001)
+        assert chat.calls == 1
+        chat.go_on.set()
+
+
 async def test_what_is_held_is_decided_when_it_goes_out_after_a_restart_too(engine):
     async with engine("""
 stop_when: incident.severity == "sev4"
