@@ -19,7 +19,8 @@ from engine.plugins import Catalogue, Fact
 from engine.polls import Polls
 from engine.problems import Problem
 from engine.runs.dispatch.embedded import EmbeddedDispatcher
-from engine.runs.executor import Executor, Hub
+from engine.runs.executor import Executor
+from engine.runs.hub import Hub
 from engine.store.journal import Journal, Lock
 from engine.store.retention import Forgetting
 from engine.workflow.expressions import Text

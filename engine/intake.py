@@ -22,7 +22,8 @@ from engine import subjects
 from engine.domain import Event
 from engine.matching import KEPT, Listeners, Match, match, sentence, settled
 from engine.plugins import Fact
-from engine.runs.executor import Hub, save_row, wake, wake_about
+from engine.runs.hub import Hub
+from engine.runs.rows import save_row, wake, wake_about
 from engine.store.codec import dumps, encode, micros
 from engine.store.journal import StorageUnavailable
 from engine.store.lookups import Lookups, event_of

@@ -19,7 +19,7 @@ from engine.capabilities import People, Tickets
 from engine.intake import Intake
 from engine.matching import LISTENER
 from engine.plugins import OURSELVES, Due
-from engine.runs.executor import Hub
+from engine.runs.hub import Hub
 from engine.store.codec import digest, dumps, instant, micros
 from engine.store.journal import StorageUnavailable
 from engine.workflow.model import TriggerUse, Workflow

@@ -31,7 +31,9 @@ from engine.plugins import ActionError, Catalogue, Declaration, Storage
 from engine.polls import Polls
 from engine.problems import Problem, ProblemError, Span, declare
 from engine.runs.dispatch.embedded import EmbeddedDispatcher
-from engine.runs.executor import Executor, Hub, save_row
+from engine.runs.executor import Executor
+from engine.runs.hub import Hub
+from engine.runs.rows import save_row
 from engine.store import schema
 from engine.store.journal import Journal, Lock
 from engine.store.lookups import Directory, subject_of

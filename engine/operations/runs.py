@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from engine.application import Application
 from engine.domain import Person
 from engine.operations.base import MOST_NAMED, Done, Inputs, NotFound, Refused
-from engine.runs.executor import forget_waits, load_state, run_of, save_row, wake
+from engine.runs.rows import forget_waits, load_state, run_of, save_row, wake
 from engine.runs.state import Leaf, RunState
 from engine.store.codec import dumps, micros
 

@@ -89,8 +89,9 @@ def find(reader: sqlite3.Connection, table: str, ref: str) -> sqlite3.Row:
     number = ref.removeprefix("#")
     if number.isascii() and number.isdigit() and len(number) < 19:
         found = reader.execute(f"SELECT * FROM {table} WHERE id = ?", (int(number),)).fetchone()
-        if found is not None:
-            return found
+        if found is None:  # a number is never taken as the beginning of an id
+            raise NotFound(f"there is no {kind} '{ref}'", kind)
+        return found
     begin = ref if ref.startswith(prefix) else prefix + ref
     rows = reader.execute(
         f"SELECT * FROM {table} WHERE uid >= ? AND uid < ? ORDER BY uid LIMIT 6", (begin, begin + "\U0010ffff")

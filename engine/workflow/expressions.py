@@ -287,6 +287,7 @@ def dotted(node: ast.expr) -> str | None:
             isinstance(node, ast.Subscript)
             and isinstance(node.slice, ast.Constant)
             and isinstance(node.slice.value, str)
+            and "." not in node.slice.value  # it would read as two fields
         ):
             parts.append(node.slice.value)
             node = node.value

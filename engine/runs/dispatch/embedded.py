@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
 from engine.plugins import ActionError
-from engine.runs.executor import PAUSE, Executor, wake
+from engine.runs.executor import PAUSE, Executor
+from engine.runs.rows import wake
 from engine.store.codec import instant, micros
 from engine.store.journal import StorageUnavailable
 from engine.workflow.library import UnreadableVersion

@@ -1,0 +1,168 @@
+"""A run while it has something to do: its inbox, its calls, and what comes back from them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeGuard
+
+from engine.domain import FIELDS, kind_of
+from engine.plugins import (
+    Action,
+    Effect,
+    EffectClass,
+    Fact,
+)
+from engine.runs.hub import Hub
+from engine.runs.interpreter import (
+    Command,
+    Perform,
+)
+from engine.runs.state import Leaf, Record, Run, RunState
+from engine.workflow.model import Step, Workflow
+
+#: Path of the reading of a run's subject.
+REFRESH = "!refresh"
+
+
+@dataclass(slots=True)
+class Result:
+    """What came back for a path: records to take in, and what is to be committed with them."""
+
+    records: list[Record] = field(default_factory=list)
+    identity: str | None = None
+    effect_state: str | None = None
+    action: str | None = None
+    outputs: Any = None
+    error: Mapping[str, Any] | None = None
+    attempt: int = 1
+    effect: Effect | None = None
+    readings: list[tuple[str, Fact]] = field(default_factory=list)  #: what subjects are, by their connections
+    round: int | None = None  #: the round it was asked for in
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A new effect as it is written down: its command, connection, class, and inputs as JSON."""
+
+    command: Perform
+    connection: str | None
+    kind: EffectClass
+    inputs: str
+
+
+@dataclass(slots=True)
+class Hold:
+    """A connection that refuses our credentials."""
+
+    until: datetime
+    why: str
+    probing: bool = False  #: whether a call is trying if it works again
+
+
+@dataclass(slots=True)
+class Closing:
+    """An effect that ended without a call, and of a question the row that the chat keeps of it."""
+
+    result: Result
+    kept: tuple[str, str, Mapping[str, Any]] | None = None
+
+
+@dataclass(slots=True)
+class Active:
+    """A run while it has something to do."""
+
+    run: Run
+    state: RunState
+    workflow: Workflow
+    inbox: list[Result] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    in_flight: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    resting: dict[str, datetime] = field(default_factory=dict)  #: paths of what failed, and when it is tried again
+    reread: bool = False  #: somebody else has written records of it
+    crash: Exception | None = None
+
+    def deliver(self, result: Result) -> None:
+        self.inbox.append(result)
+        self.changed.set()
+
+
+def summary(state: RunState) -> str:
+    """Give the run state of a run that has not ended."""
+    leaves = list(state.leaves.values())
+    if any(leaf.status == "parked" for leaf in leaves):
+        return "needs_decision"
+    if any(leaf.status == "intent" for leaf in leaves):
+        return "running"
+    if any(_waits_for_connection(leaf) for leaf in leaves):
+        return "held"
+    return "waiting"
+
+
+def _waits_for_connection(leaf: Leaf) -> bool:
+    return leaf.status == "held" or (leaf.status == "retry" and (leaf.error or {}).get("code") == "connection-held")
+
+
+def find_step(workflow: Workflow, hub: Hub, path: str) -> Step | None:
+    """Give the step that a path performs."""
+    from engine.workflow.model import walk
+
+    name = path.rpartition("/")[2]
+    if path.startswith("owner/"):
+        owner = hub.owner_of(workflow.owner)
+        return hub.notice(owner) if owner is not None else None
+    steps = {step.id: step for step in walk((*workflow.steps, *workflow.on_failure))}
+    candidates = [step for key, step in steps.items() if name == key or name.startswith((key + "[", key + "#"))]
+    return max(candidates, key=lambda step: len(step.id), default=None)
+
+
+def outputs_of_result(action: Action, result: Any) -> dict[str, Any]:
+    """Give an action's result as the outputs of its step."""
+    if result is None:
+        return {}
+    if isinstance(result, Mapping):
+        return dict(result)
+    kind = kind_of(action.returns)
+    if kind in FIELDS and not isinstance(result, str):
+        names = [name for name in FIELDS[kind] if hasattr(result, name)]
+        return {**{name: getattr(result, name) for name in names}, "record": result}
+    return {name: getattr(result, name) for name in action.outputs}
+
+
+def kept_records(records: Iterable[Record]) -> list[Record]:
+    """Leave out what only makes a timer."""
+    return [record for record in records if record.kind != "hold"]
+
+
+def is_new(command: Command) -> TypeGuard[Perform]:
+    return isinstance(command, Perform) and command.inputs is not None
+
+
+def unknown(path: str, identity: str, attempt: int) -> Result:
+    """Say that it is not known whether an effect happened that must not be repeated."""
+    return Result([Record(path, "parked", {})], identity=identity, effect_state="unknown", attempt=attempt)
+
+
+def drop_outlived(active: Active, results: Iterable[Result]) -> None:
+    """Take nothing into a round that an earlier one asked for, but for effects that both have."""
+    for result in results:
+        if result.round not in (None, active.run.round):
+            mine = {leaf.identity for leaf in active.state.leaves.values()} if result.identity is not None else set()
+            result.records = result.records if result.identity in mine else []
+
+
+def in_doubt(active: Active) -> list[str]:
+    """Give the effects that are written down as begun, with no call under way and no result that has arrived."""
+    coming = {*active.in_flight, *(result.identity for result in active.inbox)}
+    leaves = active.state.leaves.values()
+    return [
+        leaf.identity for leaf in leaves if leaf.status == "intent" and leaf.identity and leaf.identity not in coming
+    ]
+
+
+def did(result: Result) -> str:
+    outputs = result.outputs or {}
+    what = outputs.get("url") or outputs.get("key") or outputs.get("title") or ""
+    return f"{result.identity}" + (f" → {what}" if what else "")

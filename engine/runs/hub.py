@@ -1,0 +1,52 @@
+"""What the executor and its commits work with, handed in by wiring."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.calendars import Calendar
+from engine.clock import Clock
+from engine.domain import Person
+from engine.log import Tell
+from engine.store.journal import Journal
+from engine.store.lookups import Directory, Lookups
+from engine.workflow.library import WorkflowLibrary
+from engine.workflow.model import Step
+
+
+@dataclass(slots=True)
+class Hub:
+    """What the executor works with, handed in by wiring."""
+
+    journal: Journal
+    reader: sqlite3.Connection
+    clock: Clock
+    directory: Directory
+    library: WorkflowLibrary
+    #: capability and the step's `connection` (or None) → the connection's name and its provider
+    serve: Callable[[str, str | None], tuple[str, Any]]
+    #: a connection's provider, or None
+    provider: Callable[[str], Any]
+    hours_of: Callable[[Person | None], Calendar]
+    owner_of: Callable[[str | None], Person | None]
+    notice: Callable[[Person], Step | None]
+    #: current text of the project's templates by name
+    templates: Callable[[], Mapping[str, str]]
+    tell: Tell
+    #: called after a commit that wrote events
+    events_written: Callable[[], None] = lambda: None
+    #: called after a commit that wrote something that falls due
+    waits_written: Callable[[], None] = lambda: None
+    #: called after a commit that woke other runs
+    runs_woken: Callable[[Sequence[int]], None] = lambda runs: None
+
+    def lookups(self, answers: Mapping[str, Any] | None = None) -> Lookups:
+        return Lookups(self.reader, self.directory, self.clock.now(), answers or {})
+
+    def can_reread(self, connection: str) -> bool:
+        """Whether a subject of this connection can be read again from a system that is not our own database."""
+        provider = self.provider(connection)
+        return hasattr(provider, "get") and not getattr(provider, "own_store", False)

@@ -1,0 +1,74 @@
+"""Rows of runs: read into records, woken, and what they listen for."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from engine import subjects
+from engine.runs.state import Record, Run, RunState
+from engine.store.codec import dumps, instant, loads
+
+
+def wake(cursor: sqlite3.Cursor, runs: Sequence[int]) -> None:
+    """Mark runs as having something to look at."""
+    cursor.executemany("UPDATE runs SET wake = wake + 1 WHERE id = ?", [(number,) for number in runs])
+
+
+def wake_about(cursor: sqlite3.Cursor, recorded: Iterable[subjects.Recorded]) -> list[int]:
+    """Wake the runs about subjects whose state changed without an event that is matched, which would wake them."""
+    woken: list[int] = []
+    for one in recorded:
+        if one.changed is not None:
+            rows = cursor.execute("SELECT id FROM runs WHERE subject = ? AND ended IS NULL", (one.changed,)).fetchall()
+            woken += [row["id"] for row in rows]
+    wake(cursor, woken)
+    return woken
+
+
+def forget_waits(cursor: sqlite3.Cursor, run: int, path: str) -> None:
+    """Remove what a run listens for at a path and under it; the empty path is everything."""
+    if not path:
+        cursor.execute("DELETE FROM waits WHERE run = ?", (run,))
+        return
+    own = (run, path, *(f"{path}{mark}" for mark in ("/", "#", "[", "!")))
+    cursor.execute(
+        "DELETE FROM waits WHERE run = ? AND (path = ?" + " OR substr(path, 1, length(?)) = ?" * 4 + ")",
+        (own[0], own[1], *(text for mark in own[2:] for text in (mark, mark))),
+    )
+
+
+def save_row(cursor: sqlite3.Cursor, connection: str, key: str, row: Mapping[str, Any] | None) -> None:
+    """Keep a provider's row, or delete it."""
+    if row is None:
+        cursor.execute("DELETE FROM rows WHERE connection = ? AND key = ?", (connection, key))
+    else:
+        cursor.execute(
+            "INSERT OR REPLACE INTO rows (connection, key, data) VALUES (?, ?, ?)", (connection, key, dumps(row))
+        )
+
+
+def run_of(row: sqlite3.Row) -> Run:
+    """Make the record of a run's row."""
+    names = ("id", "uid", "workflow", "key", "version", "round", "round_event", "event", "trigger")
+    more = ("subject_type", "subject", "depth", "state")
+    return Run(**{name: row[name] for name in (*names, *more)}, created=instant(row["created"]))
+
+
+def load_state(reader: sqlite3.Connection, run: Run) -> RunState:
+    """Build a run's state from its records, with how far its waits have looked."""
+    state = RunState(run)
+    for row in reader.execute("SELECT path, kind, data FROM steps WHERE run = ? ORDER BY id", (run.id,)):
+        state.apply(Record(row["path"], row["kind"], loads(row["data"])))
+    for row in reader.execute(
+        "SELECT path, max(cursor) AS cursor FROM waits WHERE run = ? AND cursor IS NOT NULL GROUP BY path", (run.id,)
+    ):
+        state.cursors[row["path"]] = row["cursor"]
+    return state
+
+
+def effect_row(reader: sqlite3.Connection, identity: str) -> sqlite3.Row | None:
+    """Give the row of the effect that has an identity."""
+    row: sqlite3.Row | None = reader.execute("SELECT * FROM effects WHERE identity = ?", (identity,)).fetchone()
+    return row

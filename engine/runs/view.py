@@ -1,0 +1,135 @@
+"""The world as committed when a step is decided, as the interpreter sees it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.domain import Event, Person
+from engine.runs.active import Active
+from engine.runs.hub import Hub
+from engine.runs.interpreter import (
+    KnownEffect,
+    StepError,
+)
+from engine.runs.rows import effect_row
+from engine.store.codec import decode, encode, instant, loads
+from engine.store.lookups import event_of, subject_of
+from engine.workflow.expressions import Scope
+from engine.workflow.model import Step
+from engine.workflow.templates import TemplateProblem, compile_template
+
+#: Stored state that is older than this is read again before an effect, where its provider can.
+FRESH = timedelta(minutes=5)
+#: Last words of the actions that make a subject.
+_MAKING = frozenset({"create", "declare", "schedule"})
+
+
+def first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    text = fault["msg"].removeprefix("Value error, ")
+    return f"'{place}': {text}" if place else text
+
+
+class CommittedView:
+    """The world as committed when a step is decided (`interpreter.View`)."""
+
+    def __init__(self, hub: Hub, active: Active, held_until: Callable[[Step], datetime | None]) -> None:
+        self._hub, self._active, self._held_until = hub, active, held_until
+        self.world = hub.lookups()
+        self.now = self.world.now
+
+    @cached_property
+    def event(self) -> Event:
+        return event_of(
+            self._hub.reader.execute("SELECT * FROM events WHERE id = ?", (self._active.run.round_event,)).fetchone()
+        )
+
+    @cached_property
+    def _row(self) -> sqlite3.Row | None:
+        run = self._active.run
+        row: sqlite3.Row | None = self._hub.reader.execute(
+            "SELECT * FROM subjects WHERE type = ? AND id = ?", (run.subject_type, run.subject)
+        ).fetchone()
+        return row
+
+    @cached_property
+    def subject(self) -> Any | None:
+        row = self._row
+        return subject_of(row["type"], json.loads(row["state"])) if row is not None else None
+
+    @property
+    def subject_changed_by_run(self) -> bool:
+        return self._row is not None and self._row["changed_run"] == self._active.run.id
+
+    @property
+    def stale(self) -> bool:
+        row = self._row
+        if row is None or not self._hub.can_reread(row["connection"]):
+            return False
+        return self.now - instant(row["refreshed"]) > FRESH
+
+    @cached_property
+    def newest_event(self) -> int:
+        return int(self._hub.reader.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
+
+    @property
+    def owner(self) -> Person | None:
+        return self._hub.owner_of(self._active.workflow.owner)
+
+    def effect(self, identity: str) -> KnownEffect | None:
+        row = effect_row(self._hub.reader, identity)
+        if row is None:
+            return None
+        return KnownEffect(row["state"], row["run"], loads(row["result"]))
+
+    def held(self, step: Step) -> datetime | None:
+        return self._held_until(step)
+
+    def events(self, event_type: str, after: int, subjects: Sequence[str] = ()) -> Sequence[tuple[int, Event]]:
+        about = f" AND subject IN ({', '.join('?' * len(subjects))})" if subjects else ""
+        rows = self._hub.reader.execute(
+            f"SELECT * FROM events WHERE type = ? AND id > ? AND state != 'ignored'{about} ORDER BY id",
+            (event_type, after, *subjects),
+        )
+        return [(row["id"], event_of(row)) for row in rows]
+
+    def made_here(self, event: Event) -> bool:
+        row = self._hub.reader.execute(
+            "SELECT cause_run FROM events WHERE subject = ? ORDER BY id LIMIT 1", (event.subject,)
+        ).fetchone()
+        if row is not None and row["cause_run"] == self._active.run.id:
+            return True
+        made = self._hub.reader.execute(  # at a vendor that tells of it only when something happens to it
+            "SELECT action FROM effects WHERE run = ? AND state = 'done' AND json_extract(result, '$.id') = ?",
+            (self._active.run.id, event.subject),
+        )
+        return any(row["action"].rpartition(".")[2] in _MAKING for row in made.fetchall())
+
+    def check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> None:
+        assert step.action is not None
+        try:
+            stored = decode(encode(dict(inputs)))
+            step.action.params.model_validate(stored, context={"people": self._hub.directory.people})
+        except ValidationError as error:
+            raise StepError(first_fault(error), "bad-input") from None
+
+    def render_template(self, name: str, scope: Scope, data: Mapping[str, Any]) -> str:
+        sources = self._active.workflow.templates
+        if name not in sources:
+            sources = self._hub.templates()
+        try:
+            return str(compile_template(name, sources).render(scope, data))
+        except TemplateProblem as problem:
+            raise StepError(f"template '{name}': {problem}", "template") from None
+
+    def notice(self) -> Step | None:
+        owner = self.owner
+        return self._hub.notice(owner) if owner is not None else None
