@@ -6,7 +6,8 @@ group `hotwash.plugins` (a module, or a list of declarations) or from the projec
 
 Retries, time-outs, rate limits, dry runs and the effect journal belong to the executor: no action mentions them.
 An action fails by raising: `ActionError` for a failure that trying again will not mend, `RetryLater` for one that it
-may, `ConnectionBroken` where the credentials are refused. Anything else that it raises is retried and reported.
+may, `ConnectionBroken` where the credentials are refused. Anything else that it raises is reported, and retried unless
+the effect must not be repeated.
 """
 
 from __future__ import annotations

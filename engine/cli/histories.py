@@ -296,14 +296,12 @@ _SENTENCES: Mapping[str, Callable[[Report, Times], str | None]] = {
     "items": _items,
     "lookup": lambda d, t: f"{_call(d['call'])} gave {brief(d['answer'])}",
     "asking": lambda d, t: None,  # the answer has a line of its own
-    "skipped": lambda d, t: "skipped",
     "closed": lambda d, t: "nobody waits for it any more",
     "wait": _waiting,
     "iterated": _iterated,
     "begun": lambda d, t: f"iteration {d['n'] + 1} begins",
     "repeated": _repeated,
     "failing": _failing,
-    "told": lambda d, t: None,  # the notice has a line of its own
     "retried": lambda d, t: "goes on at the step that failed" + _by(d),
     "ended": _ended,
 }

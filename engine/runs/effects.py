@@ -105,7 +105,7 @@ def _hold_back(turn: Turn, step: Step, path: str, env: Env, leaf: Leaf | None = 
         turn.put(path, "held" if leaf is None else "retry", {"due": until})
         turn.commands.append(Listen(path, "timer", until))
         raise Blocked
-    if turn.workflow.stop_when is not None and turn.view.stale and turn.state.failing is None:
+    if turn.view.stale and turn.state.failing is None:
         turn.ask(Refresh())
         raise Blocked
 

@@ -475,6 +475,15 @@ async def test_a_lost_webhook_does_not_nudge_about_a_ticket_that_was_closed(trac
         assert (world.state, world.said, tracker.reads) == ("stopped", [], 1)
 
 
+async def test_what_goes_out_says_what_is_true_now_also_without_a_stop_when(tracked):
+    tracker = RecordingTickets()
+    async with tracked(NUDGE.replace("stop_when: ticket.done\n", ""), tracker) as world:
+        await world.ticket("T1", "created")
+        tracker.tickets["tracker:T1"] = Ticket("tracker:T1", "T1", "as it is")
+        await world.move("1d")
+        assert world.said == ["as it is"]
+
+
 async def test_what_a_reading_finds_is_told_to_others_as_an_event(tracked):
     tracker = RecordingTickets()
     text = "on: ticket.closed\nsteps: [{uses: chat.post, with: {text: seen}}]"
