@@ -186,6 +186,27 @@ def source_of(config: Config, catalogue: Catalogue, connection: str) -> Any | No
     return inbound.build(one.source_options, _Bare(connection, config), None)
 
 
+def people_of(config: Config, catalogue: Catalogue) -> People:
+    """Build the provider that knows people alone, without an engine around it."""
+    one = config.connections[config.use["people"]]
+    people: People = catalogue.providers[one.provider].build(one.options, _Bare(one.name, config))
+    return people
+
+
+def library_of(config: Config, catalogue: Catalogue) -> WorkflowLibrary:
+    """Give the project's workflow files, nothing loaded yet."""
+
+    def compiler() -> Compile:
+        names = names_of(config, catalogue)
+
+        def compile(file: SourceFile, templates: Mapping[str, str]) -> tuple[Workflow | None, list[Problem]]:
+            return check_workflow(file, catalogue, replace(names, templates=templates))
+
+        return compile
+
+    return WorkflowLibrary(config.workflows, config.templates, compiler)
+
+
 # --- the application -------------------------------------------------------------------------------------------------
 
 
@@ -277,7 +298,7 @@ class _Assembly:
         self._connect(journal, rows, given)
         people = self.people
         directory = Directory(people, config.calendars, config.default_calendar, config.timezone, config.vars)
-        library = WorkflowLibrary(config.workflows, config.templates, self._compiler)
+        library = library_of(config, self.catalogue)
         hub = Hub(
             journal=journal,
             reader=reader,
@@ -347,14 +368,6 @@ class _Assembly:
             if inbound is not None and one.source_options is not None:
                 self.sources[name] = inbound.build(one.source_options, connection, self.providers.get(name))
 
-    def _compiler(self) -> Compile:
-        names = names_of(self.config, self.catalogue)
-
-        def compile(file: SourceFile, templates: Mapping[str, str]) -> tuple[Workflow | None, list[Problem]]:
-            return check_workflow(file, self.catalogue, replace(names, templates=templates))
-
-        return compile
-
     def _serve(self, capability: str, named: str | None) -> tuple[str, Any]:
         name = named or self.config.use[capability]
         provider = self.providers.get(name)
@@ -423,7 +436,7 @@ class _Connection:
 
 @dataclass(frozen=True, slots=True)
 class _Bare:
-    """What a source is given that only signs (`plugins.Connection`): it has no database and no people to ask."""
+    """What is given where no engine is around (`plugins.Connection`): there is no database and nobody to ask."""
 
     name: str
     config: Config

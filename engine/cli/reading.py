@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,16 +21,10 @@ from engine.cli.project import Project, ProjectOption, open_project
 from engine.problems import ProblemError, did_you_mean
 
 if TYPE_CHECKING:
-    from engine.capabilities import People
     from engine.cli.histories import Times
     from engine.config import Config
-    from engine.domain import Roster
-    from engine.plugins import Storage
-    from engine.problems import Problem
     from engine.store.lookups import Lookups
     from engine.workflow.library import WorkflowLibrary
-    from engine.workflow.model import Workflow
-    from engine.workflow.source import SourceFile
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs; instants in UTC.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, newest first.")]
@@ -260,71 +254,19 @@ def explain_event(event: str, workflow: str | None, start: Path | None, *, as_js
 def library_of(opened: Reading) -> WorkflowLibrary:
     """Give the project's workflow files, as the engine would load them now."""
     from engine import wiring
-    from engine.workflow.check import check_workflow
-    from engine.workflow.library import WorkflowLibrary
 
-    config, catalogue = opened.config, opened.project.catalogue
-    names = wiring.names_of(config, catalogue)
-
-    def compile(file: SourceFile, templates: Mapping[str, str]) -> tuple[Workflow | None, list[Problem]]:
-        return check_workflow(file, catalogue, replace(names, templates=templates))
-
-    library = WorkflowLibrary(config.workflows, config.templates, lambda: compile)
+    library = wiring.library_of(opened.config, opened.project.catalogue)
     library.load()
     return library
 
 
 def world_of(opened: Reading) -> Lookups:
     """Give what conditions read beside the event."""
+    from engine import wiring
     from engine.clock import SystemClock
     from engine.store.lookups import Directory, Lookups
 
     config = opened.config
-    people = _people(opened)
+    people = wiring.people_of(config, opened.project.catalogue)
     directory = Directory(people, config.calendars, config.default_calendar, config.timezone, config.vars)
     return Lookups(opened.reader, directory, SystemClock().now())
-
-
-def _people(opened: Reading) -> People:
-    """Give the provider that knows people, without an engine around it."""
-    config = opened.config
-    one = config.connections[config.use["people"]]
-    provider: People = opened.project.catalogue.providers[one.provider].build(one.options, _Quiet(one.name, config))
-    return provider
-
-
-@dataclass(frozen=True, slots=True)
-class _Quiet:
-    """What a provider is given that is only read from (`plugins.Connection`)."""
-
-    name: str
-    config: Config
-
-    @property
-    def folder(self) -> Path:
-        return self.config.folder
-
-    @property
-    def clock(self) -> Any:
-        from engine.clock import SystemClock
-
-        return SystemClock()
-
-    @property
-    def storage(self) -> Storage:
-        raise NotImplementedError("nothing is kept while reading")
-
-    @property
-    def people(self) -> People:
-        raise NotImplementedError("the provider of people has nobody else to ask")
-
-    @property
-    def roster(self) -> Roster:
-        return self.config.roster
-
-    @property
-    def zone(self) -> str:
-        return self.config.timezone
-
-    def say(self, text: str) -> None:
-        """Nobody watches."""
