@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -29,17 +30,25 @@ def prune(
 
     A running engine does it by itself once a day.
     """
-    done = client.perform(project, "prune", older_than=older_than, dry_run=dry_run)
+    done = to_the_end(lambda: client.perform(project, "prune", older_than=older_than, dry_run=dry_run))
+    if json:
+        output.as_json({name: done[name] for name in ("dry_run", "finished", "removed")})
+    else:
+        _show(done["removed"], dry_run, done["finished"])
+
+
+def to_the_end(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Ask until there is no more to do, since each answer comes in time; give the last with all that went.
+
+    A dry run is asked for once: nothing goes, so it would begin anew.
+    """
+    done = ask()
     counts = {part["kind"]: part["rows"] for part in done["removed"]}
-    while not done["finished"] and not dry_run:
-        done = client.perform(project, "prune", older_than=older_than)
+    while not (done["finished"] or done["dry_run"]):
+        done = ask()
         for part in done["removed"]:
             counts[part["kind"]] += part["rows"]
-    parts = [{**part, "rows": counts[part["kind"]]} for part in done["removed"]]
-    if json:
-        output.as_json({"dry_run": dry_run, "finished": done["finished"], "removed": parts})
-    else:
-        _show(parts, dry_run, done["finished"])
+    return {**done, "removed": [{**part, "rows": counts[part["kind"]]} for part in done["removed"]]}
 
 
 def _show(parts: list[dict[str, Any]], dry_run: bool, finished: bool) -> None:

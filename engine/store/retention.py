@@ -103,7 +103,7 @@ _PASSES = (
         "events",
         "events",
         "events",
-        "received < :before AND data IS NOT NULL AND state != 'new' AND (id < :floor OR state = 'ignored')"
+        "received < :before AND data IS NOT NULL AND (id < :floor OR state = 'ignored')"
         " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.subject = events.subject AND runs.ended IS NULL)"
         # the history of an incident goes as a whole: a document is filled with all of it
         " AND (subject_type IS NOT 'incident' OR :before > (SELECT newest.received FROM events AS newest"

@@ -184,6 +184,28 @@ async def test_a_failed_run_whose_records_are_gone_cannot_be_retried(engine):
         assert (w.state, w.said) == ("failed", said)
 
 
+async def test_a_failed_run_of_which_some_records_are_gone_cannot_be_retried(engine):
+    async with engine("steps:\n  - {uses: ticket.close, with: {ticket: HW-9}}") as world:
+        await world.declared()
+        await world.move("2d")
+        (records,) = rows(world, "SELECT count(*) FROM steps")
+        journal = world.application.journal
+        transact = journal.transact
+
+        async def once(work):
+            if rows(world, "SELECT count(*) FROM steps") != [records]:
+                raise StorageUnavailable("the disk is full")
+            return await transact(work)
+
+        journal.transact = once
+        with pytest.raises(StorageUnavailable):
+            await prune(journal, world.now, {**DEFAULTS, "runs": parse_duration("1d")}, chunk=1)
+        journal.transact = transact
+        assert rows(world, "SELECT count(*) FROM steps") > [(0,)]
+        with pytest.raises(operations.Refused, match="not kept any more"):
+            await operations.perform(world.application, "retry_run", {"run": "1"}, "ada")
+
+
 async def test_a_failed_run_is_retried_only_while_the_event_that_began_it_is_kept(engine):
     async with engine("steps:\n  - {uses: ticket.close, with: {ticket: HW-9}}") as world:
         await world.declared()
@@ -211,6 +233,7 @@ async def test_a_run_that_goes_on_keeps_its_records_and_every_event_since_it_beg
         await forget(world)
         assert bodies(world) == ["webhook", "ticket.updated"]
         assert (rows(world, "SELECT count(*) FROM steps WHERE run = 2"), kept > [(0,)]) == (kept, True)
+        assert rows(world, "SELECT run, kind FROM verdicts") == [(2, "start")]
         await world.move("100d")
         assert world.said == ["this"]
 
@@ -435,6 +458,13 @@ async def test_the_file_shrinks_after_much_has_gone(journal, tmp_path):
     assert journal.reader().execute("PRAGMA freelist_count").fetchone()[0] == 0
 
 
+async def test_a_dry_run_gives_no_space_back(journal):
+    await prune(journal, NOW, {**DEFAULTS, "events": parse_duration("300d")})
+    await journal.transact(lambda cursor: cursor.execute("DELETE FROM events WHERE id > 100") and None)
+    await prune(journal, NOW, DEFAULTS, dry_run=True)
+    assert journal.reader().execute("PRAGMA freelist_count").fetchone()[0] > 500
+
+
 async def test_an_unknown_kind_is_refused(journal):
     with pytest.raises(ValueError, match="nothing is kept as 'evnts'; there are events, verdicts, runs, messages"):
         await prune(journal, NOW, {"evnts": Duration(1.0)})
@@ -446,7 +476,9 @@ async def test_an_unknown_kind_is_refused(journal):
 async def test_the_engine_prunes_by_itself_once_a_day_what_is_older_than_configured(engine):
     async with engine("on: webhook" + POST, project="retention: {events: 10d}\n") as world:
         await world.happens("pager", Fact("webhook", world.now, data={}, id="1"))
-        await world.move("10d")
+        await world.move("1h")
+        assert world.application.forgetting.next_due() == NOW + timedelta(days=1, minutes=10)
+        await world.move("9d")
         assert bodies(world) == ["webhook"]
         await world.move("1d")
         assert bodies(world) == []
