@@ -14,5 +14,5 @@ def test_the_benchmark_counts_commits_and_finished_runs_and_leaves_only_its_resu
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     result = json.loads(out.read_text("utf-8"))
     assert all(measured["count"] > 0 for measured in result["measured"])
-    assert f"{result['ratio']:.2f} durable runs" in printed
+    assert f"{result['ratio']:.3f} durable runs" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
