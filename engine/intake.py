@@ -26,7 +26,7 @@ from engine.runs.hub import Hub
 from engine.runs.rows import save_row, wake, wake_about
 from engine.store.codec import dumps, encode, micros
 from engine.store.journal import StorageUnavailable
-from engine.store.lookups import Lookups, event_of
+from engine.store.lookups import Lookups, event_of, identity
 from engine.workflow.model import Workflow
 
 #: Events that are matched between two looks at what else there is to do.
@@ -423,7 +423,7 @@ class _MatchWrite:
         hub = self.intake.hub
         world = Lookups(cursor.connection, hub.directory, hub.clock.now())  # the hub's reader is of another thread
         for name in _fields_waited_for(cursor, self.event.type):
-            value = dumps(_identity(read_path(world, self.event, name))) if name else ""
+            value = dumps(identity(read_path(world, self.event, name))) if name else ""
             found = cursor.execute(
                 "SELECT run FROM waits WHERE event_type = ? AND field = ? AND value = ? AND run IS NOT NULL",
                 (self.event.type, name, value),
@@ -468,10 +468,6 @@ def read_path(world: Lookups, event: Event, path: str) -> Any:
             derived = world.field(value, part)
             value = derived if derived is not None else getattr(value, part, None)
     return value
-
-
-def _identity(value: Any) -> Any:
-    return getattr(value, "id", value) if not isinstance(value, str | int | float | bool | None) else value
 
 
 def _received(event: Event) -> str:

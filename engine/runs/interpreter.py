@@ -36,7 +36,6 @@ from engine.runs.effects import after_failed_attempt
 from engine.runs.state import Pause, RunState, escaped, within
 from engine.runs.stopping import stops, visible
 from engine.runs.turn import VARS, Blocked, Env, Failed, Finished, Stopped, Turn, shown
-from engine.store.lookups import lookup_key
 from engine.workflow.expressions import escape_markdown, render_value
 from engine.workflow.model import Length, Step, Workflow, walk
 
@@ -57,7 +56,6 @@ __all__ = [
     "View",
     "advance",
     "after_failed_attempt",
-    "lookup_key",
 ]
 
 

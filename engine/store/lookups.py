@@ -231,7 +231,7 @@ class Lookups:
         parts = ["type = ?", "state != 'ignored'"]
         arguments: list[Any] = [type]
         rest = dict(criteria)
-        if isinstance(subject := _identity(rest.get("subject")), str):
+        if isinstance(subject := identity(rest.get("subject")), str):
             parts.append("subject = ?")
             arguments.append(subject)
             del rest["subject"]
@@ -322,10 +322,11 @@ def _meets(value: Any, wanted: Any) -> bool:
 
 def _elements(value: Any) -> list[Any]:
     items = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
-    return [_identity(item) for item in items]
+    return [identity(item) for item in items]
 
 
-def _identity(item: Any) -> Any:
+def identity(item: Any) -> Any:
+    """Give what a value is compared by: a record's id, else the value itself."""
     return getattr(item, "id", item) if not isinstance(item, str | int | float | bool | None) else item
 
 
