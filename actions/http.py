@@ -170,6 +170,7 @@ def _judge(response: Response, params: SendRequest) -> None:
     if status in (401, 403) and response.credentials:
         raise ConnectionBroken(f"{said}: the service refuses the connection's credentials")
     if status in _PASSING or status >= 500:
-        raise RetryLater(said, after=response.retry_after, maybe_done=status not in _NOT_DONE)
+        maybe_done = status not in _NOT_DONE
+        raise RetryLater(said, after=response.retry_after, maybe_done=maybe_done, too_often=status == 429)
     expected = ", ".join(map(str, params.expect)) or "200 to 299"
     raise ActionError(f"{said}; expected: {expected}", code=f"http-{status}")

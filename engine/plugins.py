@@ -279,13 +279,17 @@ class RetryLater(Exception):
     """The action did not work this time; `after` is what the service asks us to wait, in seconds.
 
     `maybe_done` says that it may have happened all the same (a time-out after sending): an effect that must not be
-    repeated is then not sent again unasked.
+    repeated is then not sent again unasked. `too_often` says that the service wants fewer calls (429): where the
+    connection has a `rate`, nothing else goes out on it for that time either.
     """
 
-    def __init__(self, message: str, *, after: float | None = None, maybe_done: bool = False) -> None:
+    def __init__(
+        self, message: str, *, after: float | None = None, maybe_done: bool = False, too_often: bool = False
+    ) -> None:
         super().__init__(message)
         self.after = after
         self.maybe_done = maybe_done
+        self.too_often = too_often
 
 
 class ConnectionBroken(Exception):

@@ -20,6 +20,7 @@ from engine.intake import Intake
 from engine.matching import LISTENER
 from engine.plugins import OURSELVES, Due
 from engine.runs.hub import Hub
+from engine.runs.limits import Limits
 from engine.store.codec import digest, dumps, instant, micros
 from engine.store.journal import StorageUnavailable
 from engine.workflow.model import TriggerUse, Workflow
@@ -80,6 +81,7 @@ class Polls:
     hub: Hub
     intake: Intake
     watching: Mapping[str, Any] = field(default_factory=dict)  #: connections whose provider can say what changed
+    limits: Limits | None = None  #: how often connections are called
     _polls: dict[str, _Poll] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -166,8 +168,11 @@ class Polls:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 if poll.connection is not None:
-                    await self._changes(poll.connection)
-                    poll.look = now + (CHANGES_WATCHED if poll.connection in self._watched else CHANGES_EVERY)
+                    turn = await self.limits.turn(poll.connection, poll.id) if self.limits else None
+                    if turn is None:
+                        await self._changes(poll.connection)
+                        turn = now + (CHANGES_WATCHED if poll.connection in self._watched else CHANGES_EVERY)
+                    poll.look = turn
                 else:
                     await self._occasions(poll, now)
         except StorageUnavailable as error:

@@ -160,6 +160,7 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
     files = [read_source(path.name, path.read_bytes())[0] for path in workflow_files(config.workflows)]
     return Names(
         connections={name: declared.serves if declared else () for name, declared in providers.items()},
+        providers={name: one.provider for name, one in config.connections.items()},
         use=config.use,
         calendars=config.calendars.keys(),
         people=[*roster.people, *addresses],
@@ -312,6 +313,7 @@ class _Assembly:
             notice=self._notice,
             templates=lambda: read_templates(config.templates),
             tell=self.tell,
+            rates={name: one.rate for name, one in config.connections.items() if one.rate is not None},
         )
         executor = Executor(hub)
         intake = Intake(hub, notify=lambda runs: dispatcher.notify(runs), look=lambda: dispatcher.look())
@@ -335,7 +337,7 @@ class _Assembly:
             executor,
             dispatcher,
             intake,
-            Polls(hub, intake, watching),
+            Polls(hub, intake, watching, executor.limits),
             Forgetting(journal, self.clock, self.tell, config.retention, self._forgets()),
             self.providers,
             self.sources,
@@ -399,7 +401,8 @@ class _Assembly:
         nudge = self.catalogue.actions.get("chat.nudge")
         if nudge is None:
             return None
-        return Step("notice", "uses", Span("", 1, 1, 1, 1), action=nudge, inputs={"to": owner, "text": ""})
+        inputs = {"to": owner, "text": ""}
+        return Step("notice", "uses", Span("", 1, 1, 1, 1), action=nudge, inputs=inputs, on_unknown="skip")
 
 
 @dataclass(frozen=True, slots=True)

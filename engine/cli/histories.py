@@ -213,9 +213,12 @@ def _again(data: Report, action: str | None, times: Times) -> str:
     if data.get("by"):
         return f"{named}to be done again{_by(data)}"
     error = data.get("error") or {"code": "connection-held"}
-    why = "its connection is held" if error["code"] == "connection-held" else "it did not work"
+    why = _WHY_LATER.get(error["code"], "it did not work")
     told = f": {error['message']}" if error.get("message") else ""
     return f"{named}{why}{told}; again at {times.exact(data.get('due'))}"
+
+
+_WHY_LATER = {"connection-held": "its connection is held", "rate-limited": "it waits for its turn"}
 
 
 def _done(record: Report, action: str | None, asked: str) -> str:

@@ -128,8 +128,11 @@ def _parked(found: Mapping[str, Any], times: Times) -> list[str]:
     for one in found["needs_decision"]:
         by = f" by {one['connection']}" if one["connection"] else ""
         tried = f"tried {times.day(one['tried'])} ({inputs(one['inputs'])})"
-        lines.append(f"{one['workflow']} {one['run']}  {one['path']}: {one['action']}{by}, {tried}")
-        lines.append(f"    hotwash runs decide {one['run']} repeat|skip|done")
+        over = f"; the run is {one['over']}" if one["over"] else ""
+        waiting = f"; {one['waiting']} other run{'s wait' if one['waiting'] > 1 else ' waits'} for it"
+        also = over + (waiting if one["waiting"] else "")
+        lines.append(f"{one['workflow']} {one['run']}  {one['path']}: {one['action']}{by}, {tried}{also}")
+        lines.append(f"    hotwash runs decide {one['run']} repeat|skip|done --step {shlex.quote(one['path'])}")
     return lines
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from engine.capabilities import CAPABILITIES, DEFAULT_PROVIDERS
+from engine.config.rates import Rate, parse_rate
 from engine.config.reader import (
     BAD_SETTING,
     MISSING_CREDENTIAL,
@@ -63,6 +64,7 @@ class ConnectionConfig:
     options: Options | None = None  #: the provider's; None where there is only a source
     source_options: Options | None = None  #: the source's, where webhooks can come in
     disabled: str | None = None  #: why it is off: which credential is missing
+    rate: Rate | None = None  #: how often it may be called; None is as often as it is needed
     span: Span | None = None  #: its key in hotwash.yaml; None for one that is there by default
 
     @property
@@ -158,7 +160,9 @@ class _Connection:
         provider = self.catalogue.providers.get(provider_name)
         inbound = self.catalogue.sources.get(provider_name)
         models = [declared.options for declared in (provider, inbound) if declared is not None]
-        self._check_keys(lines, models)
+        limited = provider is not None and "rate" not in _keys(provider.options)
+        rate = self._rate(lines) if limited else None
+        self._check_keys(lines, models, ("rate", "burst") if limited else ())
         unresolved: dict[str, list[Unresolved]] = {name: [] for name in lines}
         values = {name: self._value(line, unresolved[name]) for name, line in lines.items()}
         missing = {name: found for name, found in unresolved.items() if found}
@@ -174,6 +178,7 @@ class _Connection:
             provider_name,
             built[0] if provider else None,
             built[-1] if inbound else None,
+            rate=rate,
             span=self.entry.key.span,
         )
 
@@ -212,10 +217,28 @@ class _Connection:
         self._problem(NAME_TAKEN, message, self.entry.key, "call the connection something else")
         return True
 
+    def _rate(self, lines: dict[str, Entry]) -> Rate | None:
+        """Take how often it may be called out of its keys; what is wrong with them is reported."""
+        before = len(self.reader.problems)
+        rate, burst = lines.pop("rate", None), lines.pop("burst", None)
+        at_once = self.reader.integer(burst, 1, 100_000)
+        found: Rate | None = None
+        if rate is not None:
+            value = self.reader.value(rate.value) if isinstance(rate.value, Scalar) else None
+            try:
+                found = parse_rate(str(value), at_once)
+            except ValueError as error:
+                self.reader.add(BAD_SETTING, f"'rate' {error}, not {self.reader.kind(rate.value)}", rate.value)
+        elif at_once is not None and burst is not None:
+            message = f"'burst' of connection '{self.name}' needs a 'rate' beside it"
+            self.reader.add(MISSING_SETTING, message, burst.key, "add 'rate:', such as 'rate: 50/min'")
+        self.errors += len(self.reader.problems) - before
+        return found
+
     # --- options -----------------------------------------------------------------------------------------------------
 
-    def _check_keys(self, lines: dict[str, Entry], models: list[type[Options]]) -> None:
-        known = {key for model in models for key in _keys(model)}
+    def _check_keys(self, lines: dict[str, Entry], models: list[type[Options]], more: Iterable[str]) -> None:
+        known = {*more, *(key for model in models for key in _keys(model))}
         if any(model.model_config.get("extra") == "allow" for model in models):
             return
         for name in [name for name in lines if name not in known]:

@@ -27,6 +27,7 @@ _WORDS: Mapping[str, str] = {
     "skip": "is passed over",
     "done": "counts as done",
 }
+_GIVEN_BACK = "does not count as done: the run is over, whoever needs it next does it"
 
 
 class RetryRun(Inputs):
@@ -102,17 +103,18 @@ async def decide_run(application: Application, actor: Person, params: DecideRun)
     number = _find(application, params.run)
     now = application.clock.now()
 
-    def write(cursor: sqlite3.Cursor) -> tuple[str, str, list[int]]:
+    def write(cursor: sqlite3.Cursor) -> tuple[str, str, list[int], str]:
         row = _row(cursor, number)
-        if row["ended"] is not None:
-            raise Refused(f"{row['uid']} is {_shown(row['state'])}: there is nothing to decide any more")
         path, leaf = _parked(row, load_state(cursor.connection, run_of(row)), params.step)
+        if row["ended"] is not None and params.decision == "repeat":
+            return str(row["uid"]), path, _give_back(cursor, number, path, leaf, actor, now), _GIVEN_BACK
         woken = _decide(cursor, number, path, leaf, params.decision, actor, now)
-        _set_going(cursor, number, now)
-        return str(row["uid"]), path, woken
+        if row["ended"] is None:
+            _set_going(cursor, number, now)
+        return str(row["uid"]), path, woken, _WORDS[params.decision]
 
-    uid, path, woken = await application.hub.journal.transact(write)
-    message = f"'{path}' of {uid} {_WORDS[params.decision]}"
+    uid, path, woken, words = await application.hub.journal.transact(write)
+    message = f"'{path}' of {uid} {words}"
     application.tell("run.decided", f"{message}: decided by {actor.name}", run=uid, step=path)
     _pass_on(application, [number, *woken])
     return Done(message, {"run": uid, "step": path, "decision": params.decision})
@@ -225,12 +227,19 @@ def _decide(
 ) -> list[int]:
     if decision == "repeat":
         error = {"message": "it was not known whether it happened", "step": path, "code": "repeated"}
-        data = {"attempt": leaf.attempt, "due": now, "error": error, "by": actor}
+        data = {"attempt": leaf.attempt + 1, "due": now, "error": error, "by": actor}
         _record(cursor, number, path, "retry", data, now)
         cursor.execute("UPDATE effects SET state = 'intent' WHERE identity = ?", (leaf.identity,))
         return []
     _record(cursor, number, path, "done", {"outputs": {}, "decided": decision, "by": actor}, now)
     return _settle(cursor, leaf.identity, "done" if decision == "done" else "skipped", None, now)
+
+
+def _give_back(cursor: sqlite3.Cursor, number: int, path: str, leaf: Leaf, actor: Person, now: datetime) -> list[int]:
+    """Let an effect of a run that is over count as not done; a run that waits for it does it."""
+    _record(cursor, number, path, "closed", {"by": actor}, now)
+    error = {"message": f"to be done again, says {actor.name}", "step": path, "code": "repeated"}
+    return _settle(cursor, leaf.identity, "failed", error, now)
 
 
 def _settle(
@@ -299,7 +308,7 @@ class _Cancel:
         woken: list[int] = []
         error = {"message": f"the run was cancelled by {self.actor.name}", "code": "cancelled"}
         for leaf in state.leaves.values():
-            if leaf.status in ("retry", "pending"):
+            if leaf.status in ("retry", "pending", "held") and leaf.identity is not None:
                 woken += _settle(cursor, leaf.identity, "failed", error, self.now)
             elif leaf.status == "intent" and self.number not in self.application.executor.active:
                 cursor.execute("UPDATE effects SET state = 'unknown' WHERE identity = ?", (leaf.identity,))

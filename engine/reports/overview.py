@@ -49,7 +49,7 @@ def status(
         "late_count": _count(reader, "SELECT count(*) FROM waits WHERE due <= ?", micros(now - LATE)),
         "unmatched": _count(reader, "SELECT count(*) FROM events WHERE state = 'new'"),
         "schedules": _schedules(reader),
-        "needs_decision": _parked(reader),
+        "needs_decision": _parked(reader, micros(now - RECENT)),
         "held": _held_runs(reader),
         "failed": _failed(reader, micros(now - RECENT)),
         "failed_count": _count(
@@ -101,11 +101,17 @@ def _schedules(reader: sqlite3.Connection) -> list[dict[str, Any]]:
     return [{"trigger": row["id"], "due": iso(row["due"])} for row in rows]
 
 
-def _parked(reader: sqlite3.Connection) -> list[dict[str, Any]]:
-    """Give the effects of which it is not known whether they happened."""
+def _parked(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:
+    """Give the effects of which it is not known whether they happened.
+
+    Those of runs that are over are among them for a while, and as long as other runs wait for them.
+    """
     rows = reader.execute(
-        "SELECT e.*, r.uid, r.workflow, r.updated FROM effects e JOIN runs r ON r.id = e.run"
-        " WHERE e.state = 'unknown' AND r.ended IS NULL ORDER BY e.id"
+        "SELECT e.*, r.uid, r.workflow, r.state AS run_state, r.ended AS run_ended,"
+        " (SELECT count(*) FROM waits w WHERE w.kind = 'effect' AND w.value = e.identity) AS waiting"
+        " FROM effects e JOIN runs r ON r.id = e.run"
+        " WHERE e.state = 'unknown' AND (r.ended IS NULL OR r.ended >= ? OR waiting > 0) ORDER BY e.id",
+        (since,),
     ).fetchall()
     return [
         {
@@ -115,6 +121,8 @@ def _parked(reader: sqlite3.Connection) -> list[dict[str, Any]]:
             "identity": row["identity"],
             "action": row["action"],
             "connection": row["connection"],
+            "over": row["run_state"] if row["run_ended"] is not None else None,
+            "waiting": row["waiting"],
             "tried": iso(row["created"]),
             "inputs": cut(read(row["inputs"]), 80),
         }

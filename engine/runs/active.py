@@ -20,7 +20,7 @@ from engine.runs.interpreter import (
     Command,
     Perform,
 )
-from engine.runs.state import Leaf, Record, Run, RunState
+from engine.runs.state import IN_DOUBT, Leaf, Record, Run, RunState
 from engine.workflow.model import Step, Workflow
 
 #: Path of the reading of a run's subject.
@@ -82,11 +82,16 @@ class Active:
     in_flight: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     resting: dict[str, datetime] = field(default_factory=dict)  #: paths of what failed, and when it is tried again
     reread: bool = False  #: somebody else has written records of it
+    over: bool = False  #: the run had ended before it was decided about last
     crash: Exception | None = None
 
     def deliver(self, result: Result) -> None:
         self.inbox.append(result)
         self.changed.set()
+
+
+#: Codes of what holds an effect, and is no failure of it.
+_HOLDING = frozenset({"connection-held", "rate-limited"})
 
 
 def summary(state: RunState) -> str:
@@ -102,7 +107,7 @@ def summary(state: RunState) -> str:
 
 
 def _waits_for_connection(leaf: Leaf) -> bool:
-    return leaf.status == "held" or (leaf.status == "retry" and (leaf.error or {}).get("code") == "connection-held")
+    return leaf.status == "held" or (leaf.status == "retry" and (leaf.error or {}).get("code") in _HOLDING)
 
 
 def find_step(workflow: Workflow, hub: Hub, path: str) -> Step | None:
@@ -110,7 +115,7 @@ def find_step(workflow: Workflow, hub: Hub, path: str) -> Step | None:
     from engine.workflow.model import walk
 
     name = path.rpartition("/")[2]
-    if path.startswith("owner/"):
+    if path.startswith(("owner/", IN_DOUBT)):
         owner = hub.owner_of(workflow.owner)
         return hub.notice(owner) if owner is not None else None
     steps = {step.id: step for step in walk((*workflow.steps, *workflow.on_failure))}
@@ -140,9 +145,16 @@ def is_new(command: Command) -> TypeGuard[Perform]:
     return isinstance(command, Perform) and command.inputs is not None
 
 
-def unknown(path: str, identity: str, attempt: int) -> Result:
-    """Say that it is not known whether an effect happened that must not be repeated."""
-    return Result([Record(path, "parked", {})], identity=identity, effect_state="unknown", attempt=attempt)
+def unknown(step: Step, path: str, identity: str, attempt: int, why: str) -> Result:
+    """Say that it is not known whether an effect happened that must not be repeated, and do as the step's `on_unknown`.
+
+    It is parked until a person decides, or passed over; a step that wants it repeated does not come here.
+    """
+    error = {"message": why, "step": step.id, "code": "unknown"}
+    if step.on_unknown == "skip":
+        passed = Record(path, "done", {"outputs": {}, "decided": "skip"})
+        return Result([passed], identity, "skipped", error=error, attempt=attempt)
+    return Result([Record(path, "parked", {"error": error})], identity, "unknown", error=error, attempt=attempt)
 
 
 def drop_outlived(active: Active, results: Iterable[Result]) -> None:

@@ -25,7 +25,7 @@ from engine.runs.interpreter import (
     Unlisten,
 )
 from engine.runs.rows import forget_waits, save_row, wake, wake_about
-from engine.runs.state import Record
+from engine.runs.state import IN_DOUBT, Record
 from engine.store.codec import digest, dumps, micros
 from engine.store.tables import effects as effects_table
 from engine.store.tables import insert
@@ -109,7 +109,7 @@ class Commit:
 
     def _hold_to_the_row(self, cursor: sqlite3.Cursor) -> None:
         """Decide nothing for a run that a person has ended in the meantime."""
-        if self.outcome.records or self.outcome.commands:
+        if (self.outcome.records or self.outcome.commands) and not self.active.over:
             row = cursor.execute("SELECT ended FROM runs WHERE id = ?", (self.active.run.id,)).fetchone()
             if row["ended"] is not None:
                 raise Overtaken
@@ -118,7 +118,8 @@ class Commit:
         run, at = self.active.run.id, micros(now)
         listening = self.active.state.ended is None
         for record in records:
-            if listening and record.kind in _LATER and record.data.get("due") is not None:
+            after_all = record.kind == "hold" or record.path.startswith(IN_DOUBT)  # goes on when the run has ended
+            if (listening or after_all) and record.kind in _LATER and record.data.get("due") is not None:
                 kind = "hold" if record.kind == "hold" else "timer"
                 cursor.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = ?", (run, record.path, kind))
                 cursor.execute(LISTEN, (run, record.path, kind, micros(record.data["due"]), None, None, None))
@@ -143,7 +144,7 @@ class Commit:
 
     def _result(self, cursor: sqlite3.Cursor, result: Result, now: datetime) -> None:
         if result.identity is not None and result.effect_state is not None:
-            ended = micros(now) if result.effect_state in ("done", "failed") else None
+            ended = micros(now) if result.effect_state in _OVER else None
             outputs = dumps(result.outputs) if result.outputs is not None else None
             error = dumps(dict(result.error)) if result.error is not None else None
             cursor.execute(
@@ -198,6 +199,10 @@ class Commit:
     def _end(self, cursor: sqlite3.Cursor, end: End, now: datetime) -> None:
         run = self.active.run
         forget_waits(cursor, run.id, "")
+        for path, leaf in self.active.state.leaves.items():
+            until = self.active.resting.get(path)
+            if leaf.status == "intent" and until is not None and until > now:  # it is looked for all the same
+                cursor.execute(LISTEN, (run.id, path, "hold", micros(until), None, None, None))
         cursor.executemany(
             "UPDATE effects SET state = 'unknown' WHERE identity = ?", [(identity,) for identity in self.in_doubt]
         )
@@ -224,9 +229,7 @@ class Commit:
 
     def _state(self, now: datetime) -> str:
         for command in self.outcome.commands:
-            if isinstance(command, LookUp):
-                return "running"
-            if isinstance(command, Refresh):
-                resting = self.active.resting.get(REFRESH)
+            if isinstance(command, LookUp | Refresh):
+                resting = self.active.resting.get(command.path if isinstance(command, LookUp) else REFRESH)
                 return "held" if resting is not None and now < resting else "running"
         return summary(self.active.state)

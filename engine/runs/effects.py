@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.domain import Person
 from engine.runs.commands import ANSWERED, Close, Listen, Perform, Refresh, StepError, Unlisten
-from engine.runs.state import Leaf, Record, escaped, within
+from engine.runs.state import IN_DOUBT, Leaf, Record, escaped, within
 from engine.runs.stopping import stops
 from engine.runs.turn import Blocked, Env, Stopped, Turn, empty_link, outputs_of, shown
 from engine.store.codec import dumps, encode
@@ -96,7 +96,7 @@ def _hold_back(turn: Turn, step: Step, path: str, env: Env, leaf: Leaf | None = 
     """Block where nothing may go out: after a time-out around it, on a connection that is held, on stale state."""
     if env.deadline is not None and turn.view.now >= env.deadline:
         raise Blocked
-    if turn.state.failing is None and stops(turn):
+    if turn.state.failing is None and not path.startswith(IN_DOUBT) and stops(turn):
         raise Stopped
     until = turn.view.held(step)
     if until is not None:
@@ -105,7 +105,7 @@ def _hold_back(turn: Turn, step: Step, path: str, env: Env, leaf: Leaf | None = 
         turn.put(path, "held" if leaf is None else "retry", {"due": until})
         turn.commands.append(Listen(path, "timer", until))
         raise Blocked
-    if turn.view.stale and turn.state.failing is None:
+    if turn.view.stale and turn.state.failing is None and not path.startswith(IN_DOUBT):
         turn.ask(Refresh())
         raise Blocked
 
@@ -203,7 +203,9 @@ def _closed(turn: Turn, path: str, leaf: Leaf, answer: Mapping[str, Any]) -> Map
 def abandon(turn: Turn, around: str) -> None:
     """Close what is waited for at a path and under it: questions without an answer, attempts that were to come."""
     for path, leaf in list(turn.state.leaves.items()):
-        if leaf.status in ("pending", "retry") and leaf.identity and (path == around or within(path, around)):
+        if path.startswith(IN_DOUBT) and path != around:  # the owner is told whatever becomes of the run
+            continue
+        if leaf.status in ("pending", "retry", "held") and leaf.identity and (path == around or within(path, around)):
             error = {"message": "nobody waits for it any more", "step": path, "code": "abandoned"}
             turn.commands.append(Close(path, leaf.identity, leaf.attempt, error=leaf.error or error))
             turn.put(path, "closed")

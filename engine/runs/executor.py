@@ -64,7 +64,9 @@ from engine.runs.interpreter import (
     advance,
     after_failed_attempt,
 )
+from engine.runs.limits import Limited, Limits
 from engine.runs.rows import effect_row, load_state, run_of
+from engine.runs.settling import given_up, is_left_open
 from engine.runs.state import Leaf, Record
 from engine.runs.view import FRESH, CommittedView, first_fault
 from engine.store.codec import digest, dumps, instant, loads, micros
@@ -86,6 +88,8 @@ PROBE = timedelta(seconds=15)
 PAUSE = timedelta(seconds=5)
 #: A reading or a look that failed is tried again after this.
 AGAIN = timedelta(minutes=1)
+#: What is said of an effect whose call was under way when the engine ended.
+CUT_OFF = "the engine ended while its call was under way"
 #: What of a run has an instant at which it goes on.
 _TIMED = frozenset({"held", "retry", "pending", "wait"})
 
@@ -100,6 +104,7 @@ class Executor:
         self.hub = hub
         self.active: dict[int, Active] = {}
         self.held: dict[str, Hold] = {}  #: by connection
+        self.limits = Limits(hub)
         self.paused: dict[int, datetime] = {}  #: runs that wait for the database to be writable, and until when
         self._calls = asyncio.Semaphore(self.max_calls)
         self._readings: dict[tuple[str, str], tuple[datetime, asyncio.Task[Fact | None]]] = {}
@@ -235,6 +240,7 @@ class Executor:
         reader.execute("BEGIN")
         try:
             seen = self._wake_of(active.run.id)
+            active.over = active.state.ended is not None
             return seen, advance(active.workflow, active.state, CommittedView(self.hub, active, self.held_until))
         finally:
             reader.execute("COMMIT")
@@ -247,7 +253,7 @@ class Executor:
 
     def _load(self, number: int) -> Active | None:
         row = self.hub.reader.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone()
-        if row is None or row["ended"] is not None:
+        if row is None or (row["ended"] is not None and not is_left_open(self.hub.reader, number)):
             return None
         run = run_of(row)
         workflow = self.hub.library.version(run.version, self._stored_version)
@@ -269,13 +275,12 @@ class Executor:
 
     def _recover(self, active: Active) -> None:
         """Take up the effects that are written down as begun and of which no call is under way: it was cut off."""
-        if active.state.ended is not None:
-            return
+        take_up = self._take_up if active.state.ended is None else self._settle
         arrived = {result.identity for result in active.inbox}
         for path, leaf in list(active.state.leaves.items()):
             waits = leaf.identity in arrived or self._rests(active, path)
             if leaf.status == "intent" and leaf.identity is not None and not waits:
-                self._spawn(active, leaf.identity, partial(self._take_up, active, path, leaf))
+                self._spawn(active, leaf.identity, partial(take_up, active, path, leaf))
 
     async def _take_up(self, active: Active, path: str, leaf: Leaf) -> Result:
         """Find out what became of an effect whose call was cut off, or do it again, as its class allows."""
@@ -284,31 +289,61 @@ class Executor:
         step = find_step(active.workflow, self.hub, path)
         if row is None or step is None:
             return self._failure(step, leaf, path, "what it was to do is not in the journal", "lost-intent", True)
-        kind = EffectClass(row["class"])
-        provider: Any = self.hub.provider(row["connection"]) if row["connection"] else None
-        if kind is EffectClass.FINDABLE and hasattr(provider, "find"):
-            settled = await self._find(active, path, step, leaf, row, provider)
+        if self._finder(row) is not None:
+            settled = await self._find(active, path, step, leaf, row)
             if settled is not None:
                 return settled
-        elif kind in (EffectClass.AT_MOST_ONCE, EffectClass.FINDABLE):
-            return unknown(path, identity, leaf.attempt)
-        return await self._attempt(active, path, step, identity, leaf.attempt)
+        elif self._may_be_in_doubt(row) and step.on_unknown != "repeat":
+            return unknown(step, path, identity, leaf.attempt, CUT_OFF)
+        return await self._attempt(active, path, step, identity, leaf.attempt, fresh=False)
+
+    async def _settle(self, active: Active, path: str, leaf: Leaf) -> Result:
+        """Find out what became of an effect whose run has ended meanwhile; nothing is made any more."""
+        identity = str(leaf.identity)
+        row = effect_row(self.hub.reader, identity)
+        step = find_step(active.workflow, self.hub, path)
+        if row is None or row["run"] != active.run.id or step is None:
+            return Result([Record(path, "closed")])
+        if self._finder(row) is not None:
+            settled = await self._find(active, path, step, leaf, row)
+            if settled is not None:
+                return settled
+        elif self._may_be_in_doubt(row) and step.on_unknown != "repeat":
+            return unknown(step, path, identity, leaf.attempt, CUT_OFF)
+        return given_up(path, leaf, step)
+
+    def _finder(self, row: sqlite3.Row) -> Any | None:
+        """Give the provider that can look for an effect; None where none can."""
+        provider: Any = self.hub.provider(row["connection"]) if row["connection"] else None
+        return provider if row["class"] == EffectClass.FINDABLE and hasattr(provider, "find") else None
+
+    @staticmethod
+    def _may_be_in_doubt(row: sqlite3.Row) -> bool:
+        return row["class"] in (EffectClass.AT_MOST_ONCE, EffectClass.FINDABLE)
 
     async def _find(
-        self, active: Active, path: str, step: Step, leaf: Leaf, row: sqlite3.Row, provider: Any
+        self, active: Active, path: str, step: Step, leaf: Leaf, row: sqlite3.Row, *, at_once: bool = False
     ) -> Result | None:
         """Look whether the effect is there; None where it is not. Neither too early nor a failed look decides."""
         identity = str(leaf.identity)
-        visible = self._visible_at(active, path, step, leaf)
+        visible = None if at_once else self._visible_at(active, path, step, leaf)
         if visible is not None and self.hub.clock.now() < visible:
             return self._rest(active, path, visible)
+        if identity in self.limits.looked_for:  # in vain, and its call has been waiting for its turn since
+            return None
+        turn = await self.limits.turn(row["connection"], f"{identity}?")
+        if turn is not None:
+            return self._rest(active, path, turn)
         effect = self._effect(active, path, identity, instant(row["created"]), leaf.attempt)
         try:
-            found = await provider.find(effect)
+            found = await self._finder(row).find(effect)  # type: ignore[union-attr]
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing is made on a guess
             self.hub.tell("effect.unseen", f"{identity}: it could not be looked for: {error}", run=active.run.uid)
             return self._rest(active, path, self.hub.clock.now() + AGAIN)
-        return self._success(path, identity, effect, step, found) if found is not None else None
+        if found is not None:
+            return self._success(path, identity, effect, step, found)
+        self.limits.looked_for.add(identity)
+        return None
 
     def _visible_at(self, active: Active, path: str, step: Step, leaf: Leaf) -> datetime | None:
         """Give from when a service shows what the call may have made; None where it shows it at once.
@@ -344,9 +379,9 @@ class Executor:
             match command:
                 case Perform() if command.identity not in done and not command.earlier:
                     self._spawn(active, command.identity, partial(self._attempt_of, active, command))
-                case LookUp():
+                case LookUp() if not self._rests(active, command.path):
                     call = f"{command.path}?{lookup_key(command.name, command.args)}"
-                    self._spawn(active, call, partial(self._look_up, command))
+                    self._spawn(active, call, partial(self._look_up, active, command))
                 case Refresh() if not self._rests(active, REFRESH):
                     self._spawn(active, REFRESH, partial(self._refresh, active))
                 case _:  # what an earlier round began is taken up with what was cut off
@@ -372,7 +407,17 @@ class Executor:
         active.in_flight[name] = asyncio.create_task(call(), name=f"{active.run.uid} {name}")
 
     async def _attempt_of(self, active: Active, command: Perform) -> Result:
-        return await self._attempt(active, command.path, command.step, command.identity, command.attempt)
+        """Make an attempt; before a further one of what can be found, see whether an earlier one made it."""
+        work = (active, command.path, command.step, command.identity, command.attempt)
+        if command.inputs is not None:
+            return await self._attempt(*work)
+        row = effect_row(self.hub.reader, command.identity)
+        if row is not None and self._finder(row) is not None:
+            leaf = active.state.leaves[command.path]
+            found = await self._find(active, command.path, command.step, leaf, row, at_once=True)
+            if found is not None:
+                return found
+        return await self._attempt(*work, fresh=False)
 
     async def _inline(self, active: Active, intent: Intent) -> Result:
         """Perform an effect that is only rows of our own: its result is part of the commit of its intent."""
@@ -394,10 +439,15 @@ class Executor:
         identity: str,
         attempt: int,
         inputs: Mapping[str, Any] | None = None,
+        fresh: bool = True,
     ) -> Result:
-        """Call the action once with its stored inputs, and say what came of it."""
+        """Call the action once with its stored inputs, and say what came of it.
+
+        What is `fresh` and may not go out now is taken back, to be decided anew; else its stored inputs stay.
+        """
         leaf = active.state.leaves[path]
         created = self.hub.clock.now()
+        goes_out = inputs is None
         if inputs is None:
             row = effect_row(self.hub.reader, identity)
             assert row is not None
@@ -408,7 +458,13 @@ class Executor:
         if hold is not None:
             until = self._left_alone(hold)
             if until is not None:
-                return self._hold(path, leaf, step, until, hold.why)
+                return self._hold(path, leaf, step, until, hold.why, fresh=fresh)
+        turn = await self.limits.turn(connection, identity) if goes_out else None
+        if turn is not None:
+            why = self.limits.why(connection)
+            return self._hold(path, leaf, step, turn, why, "rate-limited", fresh=fresh)
+        self.limits.looked_for.discard(identity)
+        if hold is not None:
             hold.probing = True
         effect = self._effect(active, path, identity, created, attempt)
         try:
@@ -418,8 +474,10 @@ class Executor:
                 return self._failure(step, leaf, path, str(error), "connection-broken", False)
             hold = self.held[connection] = Hold(self.hub.clock.now() + HOLD, str(error))
             self.hub.tell("connection.held", f"{connection} is held: {error}", connection=connection, until=hold.until)
-            return self._hold(path, leaf, step, hold.until, hold.why)
+            return self._hold(path, leaf, step, hold.until, hold.why, fresh=fresh)
         except Exception as error:  # noqa: BLE001  a plugin's bug is the run's failure, not the engine's
+            if isinstance(error, RetryLater) and error.too_often and error.after:
+                await self.limits.close(connection, error.after)
             return self._fault(active, path, step, identity, inputs, error)
         finally:
             if hold is not None:
@@ -446,8 +504,13 @@ class Executor:
             case _:
                 message, code = f"{type(error).__name__}: {error}", "action-crashed"
                 self.hub.tell("effect.crashed", f"{step.id}: {message}", run=active.run.uid)
-        if doubtful and self._class_of(step, inputs) is EffectClass.AT_MOST_ONCE:
-            return unknown(path, identity, leaf.attempt)
+        kind = self._class_of(step, inputs) if doubtful else None
+        if kind is EffectClass.AT_MOST_ONCE and step.on_unknown != "repeat":
+            return unknown(step, path, identity, leaf.attempt, message)
+        if kind is EffectClass.FINDABLE:  # another attempt looks first, and not before it can be seen
+            visible = self._visible_at(active, path, step, leaf)
+            left = (visible - self.hub.clock.now()).total_seconds() if visible is not None else 0.0
+            after = max(after or 0.0, left)
         return self._failure(step, leaf, path, message, code, False, after)
 
     async def _call(
@@ -511,10 +574,20 @@ class Executor:
         state = "failed" if record.kind == "failed" else "intent"
         return Result([record], leaf.identity, state, error=record.data["error"], attempt=leaf.attempt)
 
-    def _hold(self, path: str, leaf: Leaf, step: Step, until: datetime, why: str) -> Result:
+    def _hold(
+        self,
+        path: str,
+        leaf: Leaf,
+        step: Step,
+        until: datetime,
+        why: str,
+        code: str = "connection-held",
+        *,
+        fresh: bool,
+    ) -> Result:
         """Take the intent back: what is held is decided anew when it goes out. A further attempt keeps its inputs."""
-        error = {"message": why, "step": step.id, "code": "connection-held"}
-        if leaf.attempt > 1:
+        error = {"message": why, "step": step.id, "code": code}
+        if leaf.attempt > 1 or not fresh:
             data = {"attempt": leaf.attempt, "due": until, "error": error}
             return Result([Record(path, "retry", data)], leaf.identity, "intent", error=error, attempt=leaf.attempt)
         held = Record(path, "held", {"due": until, "error": error})
@@ -559,10 +632,13 @@ class Executor:
 
     # --- look-ups and re-reading -------------------------------------------------------------------------------------
 
-    async def _look_up(self, command: LookUp) -> Result:
+    async def _look_up(self, active: Active, command: LookUp) -> Result:
         call = lookup_key(command.name, command.args)
         try:
-            provider = self.hub.serve("on_call", None)[1]
+            connection, provider = self.hub.serve("on_call", None)
+            turn = await self.limits.turn(connection, f"{active.run.id} {command.path} {call}")
+            if turn is not None:
+                return self._rest(active, command.path, turn)
             target, at = (*command.args, None)[:2]
             ref = getattr(target, "id", target)
             answer = await provider.on_call(ref, at or self.hub.clock.now())
@@ -576,6 +652,9 @@ class Executor:
         kind, ref = str(active.run.subject_type), str(active.run.subject)
         try:
             fact = await asyncio.shield(self._reading(kind, ref))
+        except Limited as limited:
+            self._readings.pop((kind, ref), None)
+            return self._rest(active, REFRESH, limited.until)
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing goes out on stale state
             self.hub.tell("subject.stale", f"{ref} could not be read again: {error}", subject=ref)
             return self._rest(active, REFRESH, self.hub.clock.now() + AGAIN)
@@ -595,6 +674,9 @@ class Executor:
 
     async def _reread(self, kind: str, ref: str) -> Fact | None:
         connection = ref.partition(":")[0]
+        turn = await self.limits.turn(connection, ref)
+        if turn is not None:
+            raise Limited(turn)
         found = await self.hub.provider(connection).get(ref)
         if found is None:
             return None
@@ -666,13 +748,16 @@ class Executor:
                 action=result.action,
                 outputs=result.outputs,
             )
+        elif result.effect_state == "unknown":
+            sentence = f"{result.identity}: it is not known whether it happened; decide with 'hotwash runs decide'"
+            self.hub.tell("effect.unknown", sentence, run=active.run.uid, workflow=active.run.workflow)
+        elif result.effect_state == "skipped":
+            sentence = f"{result.identity}: it is not known whether it happened; it is passed over, as its step says"
+            self.hub.tell("effect.skipped", sentence, run=active.run.uid, workflow=active.run.workflow)
         elif result.error is not None:
             kind = "effect.failed" if result.effect_state == "failed" else "effect.retry"
             message = result.error.get("message")
             self.hub.tell(kind, f"{result.identity}: {message}", run=active.run.uid, workflow=active.run.workflow)
-        elif result.effect_state == "unknown":
-            sentence = f"{result.identity}: it is not known whether it happened; decide with 'hotwash runs decide'"
-            self.hub.tell("effect.unknown", sentence, run=active.run.uid, workflow=active.run.workflow)
 
     def _report_end(self, active: Active, end: End) -> None:
         why = f": {(end.error or {}).get('message') or end.reason}" if end.error or end.reason else ""

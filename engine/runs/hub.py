@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.calendars import Calendar
 from engine.clock import Clock
+from engine.config.rates import Rate
 from engine.domain import Person
 from engine.log import Tell
 from engine.store.journal import Journal
@@ -36,6 +37,8 @@ class Hub:
     #: current text of the project's templates by name
     templates: Callable[[], Mapping[str, str]]
     tell: Tell
+    #: how often a connection may be called, by its name; one that is not there, as often as it likes
+    rates: Mapping[str, Rate] = field(default_factory=dict)
     #: called after a commit that wrote events
     events_written: Callable[[], None] = lambda: None
     #: called after a commit that wrote something that falls due

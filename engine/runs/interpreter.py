@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from engine.runs import effects, waits
+from engine.runs import doubts, effects, waits
 from engine.runs.commands import (
     ANSWERED,
     Close,
@@ -64,6 +64,9 @@ def advance(workflow: Workflow, state: RunState, view: View) -> Outcome:
     turn = Turn(workflow, state, view)
     if state.ended is None:
         _Walk(turn).go()
+    else:
+        effects.abandon(turn, "")  # what came back after the end
+    doubts.tell_of(turn)
     return Outcome(tuple(turn.records), tuple(turn.commands))
 
 

@@ -18,6 +18,9 @@ from typing import Any, Literal
 
 from engine.calendars import Duration
 
+#: Paths of the messages that tell the owner of effects in doubt begin so.
+IN_DOUBT = "!in-doubt/"
+
 LeafStatus = Literal["held", "intent", "retry", "pending", "parked", "wait", "done", "failed"]
 
 

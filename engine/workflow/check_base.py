@@ -70,6 +70,7 @@ class Names:
 
     Attributes:
         connections: the capabilities that each connection serves, by its name.
+        providers: the name of the provider behind each connection.
         use: the connection that serves a capability where a step names none; all defaults filled in.
         calendars: names of the calendars.
         people: roster keys and e-mail addresses.
@@ -89,6 +90,7 @@ class Names:
             for name in DEFAULT_PROVIDERS.values()
         }
     )
+    providers: Mapping[str, str] = field(default_factory=lambda: {name: name for name in DEFAULT_PROVIDERS.values()})
     use: Mapping[str, str] = field(default_factory=lambda: DEFAULT_PROVIDERS)
     calendars: Collection[str] = ()
     people: Collection[str] = ()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 from engine.domain import Field
-from engine.plugins import Action
+from engine.plugins import Action, EffectClass, effect_class
 from engine.problems import Span, declare, did_you_mean, nearest
 from engine.workflow import check_inputs, source
 from engine.workflow.check_base import (
@@ -59,6 +59,12 @@ EVENT_OR_FIELD = declare(
     "event-or-field",
     "The text is the name of an event and of a field; in `until` it is the event.",
     "Write `… == true` for the field, or a mapping for the event.",
+)
+NEVER_IN_DOUBT = declare(
+    "never-in-doubt",
+    "`on_unknown` is for effects that must not be done twice, and here is none: by the connection in use, what the "
+    "step does can be done again without harm, can be looked for, or is part of our own database.",
+    "Leave it out, unless the file is also used with other connections.",
 )
 UNKNOWN_EVENT = declare("unknown-event", "`until` names an event that is not known.", "Write one that is.")
 
@@ -315,10 +321,8 @@ class Steps:
         action = self._action(name, uses)
         retry = self._retry(node.get("retry"))
         once_per = self._once_per(node, step, here.names)
-        if node.get("on_unknown") is not None:
-            self.report.choice(node.get("on_unknown"), "on_unknown", ("ask", "skip", "repeat"))
-            self.report.not_yet("'on_unknown'", node.key("on_unknown") or node)
         connection = self._connection(node, action, here.names)
+        on_unknown = self._on_unknown(node, action, connection)
         if action is None:
             self.expressions.tree(node.get("with"), "with", here.names, EFFECT)
             return replace(step, retry=retry, once_per=once_per, connection=connection)
@@ -333,6 +337,7 @@ class Steps:
             connection=connection,
             once_per=once_per,
             retry=retry,
+            on_unknown=on_unknown,
         )
 
     def _action(self, name: str | None, at: Node | None) -> Action | None:
@@ -377,6 +382,33 @@ class Steps:
             hint = f"name one in hotwash.yaml: 'use: {{{action.capability}: NAME}}'"
             self.report.add(UNKNOWN_CONNECTION, message, uses, hint)
         return None
+
+    def _on_unknown(
+        self, node: MappingNode, action: Action | None, connection: str | None
+    ) -> Literal["ask", "skip", "repeat"]:
+        """Read what to do about an effect in doubt; warns where the connection in use leaves none in doubt."""
+        at = node.get("on_unknown")
+        chosen = self.report.choice(at, "on_unknown", ("ask", "skip", "repeat"))
+        if chosen is None or at is None:
+            return "ask"
+        if action is not None and (settled := self._settled_class(action, connection)) is not None:
+            told = f"'on_unknown' decides nothing: what '{action.name}' does here ({settled}) is never in doubt"
+            self.report.warn(NEVER_IN_DOUBT, told, node.key("on_unknown") or at, "leave it out")
+        return cast('Literal["ask", "skip", "repeat"]', chosen)
+
+    def _settled_class(self, action: Action, connection: str | None) -> EffectClass | None:
+        """Give the class of what an action does, where no crash can leave it in doubt; None where one can."""
+        names = self.report.names
+        used = connection or names.use.get(action.capability or "")
+        declared = self.report.catalogue.providers.get(names.providers.get(used or "", ""))
+        if action.own_class is not None:  # one that follows from the inputs is known when they are
+            kind = action.own_class if isinstance(action.own_class, EffectClass) else None
+        elif action.capability is None or declared is None:
+            return None
+        else:
+            kind = effect_class(getattr(declared.cls, action.method or "", None))
+        unseen = kind is EffectClass.FINDABLE and not hasattr(declared.cls if declared else None, "find")
+        return None if unseen or kind is EffectClass.AT_MOST_ONCE else kind
 
     def _once_per(self, node: MappingNode, step: Step, names: Known) -> tuple[Expression, ...]:
         given = node.get("once_per")

@@ -103,6 +103,7 @@ class Step:
     connection: str | None = None
     once_per: tuple[Expression, ...] = ()
     retry: Retry = field(default_factory=Retry)
+    on_unknown: Literal["ask", "skip", "repeat"] = "ask"  #: for an effect of which it is not known whether it happened
     # uses or steps
     for_each: Expression | None = None
     item_key: Expression | None = None

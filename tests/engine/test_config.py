@@ -298,3 +298,62 @@ def test_the_plugins_folder_is_known_before_the_rest_can_be_read(tmp_path):
 
 def test_the_library_of_a_checkout_is_its_workflows_folder():
     assert library() == Path(__file__).resolve().parents[2] / "workflows"
+
+
+# --- how often a connection is called ---
+
+
+@pytest.mark.parametrize(
+    ("written", "rate", "interval"),
+    [
+        ("rate: 50/min", "50/min", 1.2),
+        ("rate: 10 / s, burst: 20", "10/s", 0.1),
+        ("rate: 1000/hour", "1000/h", 3.6),
+        ("rate: 1/d", "1/d", 86400),
+    ],
+)
+def test_a_connection_says_how_often_it_may_be_called(tmp_path, written, rate, interval):
+    config, problems = load(tmp_path, f"connections: {{docs: {{provider: markdown, {written}}}}}\n")
+    found = config.connections["docs"].rate
+    assert (problems, str(found), found.interval.total_seconds()) == ([], rate, interval)
+
+
+@pytest.mark.parametrize(
+    ("written", "burst"), [("50/min", 5), ("3/s", 1), ("50/min, burst: 1", 1), ("1/d, burst: 7", 7)]
+)
+def test_a_tenth_of_the_calls_may_come_at_once_unless_burst_says_otherwise(tmp_path, written, burst):
+    config, _ = load(tmp_path, f"connections: {{docs: {{provider: markdown, rate: {written}}}}}\n")
+    assert config.connections["docs"].rate.burst == burst
+
+
+def test_without_a_rate_a_connection_is_called_as_often_as_it_is_needed(tmp_path):
+    config, _ = load(tmp_path, "connections: {docs: {provider: markdown}}\n")
+    assert {one.rate for one in config.connections.values()} == {None}
+
+
+@pytest.mark.parametrize("rate", ["fast", "0/min", "5/w", "-1/s", "1.5/s", "100000/s", "50", "[]", "7"])
+def test_a_rate_that_cannot_be_read_is_told_at_its_value(tmp_path, rate):
+    config, (problem,) = load(tmp_path, f"connections: {{docs: {{provider: markdown, rate: {rate}}}}}\n")
+    assert (config, problem.code, problem.span.column) == (None, "bad-setting", 48)
+    assert problem.message.startswith("'rate' must be calls in a length of time, such as 10/s, 50/min")
+
+
+def test_a_burst_needs_a_rate_beside_it(tmp_path):
+    _, (problem,) = load(tmp_path, "connections: {docs: {provider: markdown, burst: 5}}\n")
+    assert (problem.code, problem.hint) == ("missing-setting", "add 'rate:', such as 'rate: 50/min'")
+
+
+def test_a_key_near_to_rate_is_told_so(tmp_path):
+    _, (problem,) = load(tmp_path, "connections: {docs: {provider: markdown, rte: 5/s}}\n")
+    assert (problem.code, problem.hint) == ("unknown-setting", "did you mean 'rate'?")
+
+
+def test_a_provider_with_a_rate_of_its_own_keeps_it(tmp_path):
+    class Own(Options):
+        rate: int
+
+    declared = [*CATALOGUE.providers.values(), provider("own", Own, serves=[])(Thing)]
+    catalogue = Catalogue.collect(("test", one) for one in declared)
+    (tmp_path / "hotwash.yaml").write_text("timezone: UTC\nconnections: {mine: {provider: own, rate: 7}}\n")
+    config, problems = load_config(tmp_path, catalogue, {})
+    assert (problems, config.connections["mine"].options.rate, config.connections["mine"].rate) == ([], 7, None)

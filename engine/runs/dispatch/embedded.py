@@ -14,6 +14,7 @@ from datetime import datetime
 from engine.plugins import ActionError
 from engine.runs.executor import PAUSE, Executor
 from engine.runs.rows import wake
+from engine.runs.settling import left_open
 from engine.store.codec import instant, micros
 from engine.store.journal import StorageUnavailable
 from engine.workflow.library import UnreadableVersion
@@ -42,9 +43,10 @@ class EmbeddedDispatcher:
     async def start(self) -> None:
         """Take up every run that has something to do, then wait for what falls due."""
         rows = self.hub.reader.execute(
-            "SELECT id FROM runs WHERE ended IS NULL AND (wake > 0 OR state IN ('running', 'held')) ORDER BY id"
+            "SELECT id FROM runs WHERE ended IS NULL"
+            " AND (wake > 0 OR state IN ('running', 'held', 'needs_decision')) ORDER BY id"
         )
-        self.notify(row["id"] for row in rows.fetchall())
+        self.notify([*(row["id"] for row in rows.fetchall()), *left_open(self.hub.reader)])
         self._loop_task = asyncio.create_task(self._watch_due(), name="due")
 
     async def stop(self, patience: float = 20.0) -> None:

@@ -286,7 +286,7 @@ async def test_a_call_that_does_not_end_in_time_is_left_as_an_intent(engine):
         await world.application.stop(patience=0.0)
         world._application = None
         await world.restart()
-        assert (world.state, chat.sent) == ("needs_decision", [])
+        assert (world.state, chat.to("#default")) == ("needs_decision", [])
 
 
 async def test_what_comes_after_the_end_is_refused_and_not_lost_in_silence(engine):

@@ -219,11 +219,11 @@ steps:
 async def test_what_must_not_be_sent_twice_is_parked_after_a_crash(cut_off):
     chat = OnceChat()
     async with cut_off(chat) as world:
-        assert (world.state, chat.texts) == ("needs_decision", ["hello"])
+        assert (world.state, chat.to("#default")) == ("needs_decision", ["hello"])
         assert world.effects()[0]["state"] == "unknown"
         assert "effect.unknown" in [name for name, _ in world.told]
         await world.move("30d")
-        assert chat.texts == ["hello"]
+        assert chat.to("#default") == ["hello"]
 
 
 @pytest.mark.parametrize("made", [IdempotentChat, NativeChat])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import actions
 import triggers
+from engine import plugins
 from engine.calendars import Duration
 from engine.plugins import Catalogue
 from engine.problems import CODES, render_all, sort
@@ -415,6 +416,37 @@ def test_an_input_of_a_later_release_can_be_read_and_is_said_to_be_one():
     head = "on: incident.resolved\ninputs: {who: {type: person}, days: {type: list, of: number}}\n"
     text = steps('  - uses: chat.nudge\n    with: {to: "${{ inputs.who }}", text: "${{ inputs.days | sum }}"}\n', head)
     assert codes(text) == ["not-available-yet"]
+
+
+@pytest.mark.parametrize("decision", ["ask", "skip", "repeat"])
+def test_on_unknown_says_what_becomes_of_an_effect_in_doubt(decision):
+    head = "  - uses: http.request\n    with: {method: POST, path: /x}\n"
+    workflow = check_clean(steps(f"{head}    on_unknown: {decision}\n"))
+    assert workflow.steps[0].on_unknown == decision
+    assert check_clean(steps(head)).steps[0].on_unknown == "ask"
+
+
+def test_on_unknown_takes_one_of_three_words():
+    text = steps("  - uses: http.request\n    on_unknown: retry\n    with: {method: POST, path: /x}\n")
+    (problem,) = problems_of(text)[1]
+    assert problem.message == "'on_unknown' must be ask, skip or repeat, not 'retry'"
+
+
+@pytest.mark.parametrize(("made", "warned"), [("at_most_once", False), ("own_rows", True), ("findable", False)])
+def test_on_unknown_is_warned_of_where_the_connection_in_use_leaves_nothing_in_doubt(made, warned):
+    mark = plugins.findable(visible_after="1s") if made == "findable" else getattr(plugins, made)
+
+    class Chat:
+        @mark
+        async def post(self, channel, text, *, thread, effect): ...
+
+    declared = plugins.provider("other", plugins.Options, serves=["chat"])(Chat)
+    catalogue = Catalogue.collect([("built in", item) for item in (*actions.ALL, *triggers.ALL, declared)])
+    names = replace(NAMES, connections={**NAMES.connections, "team": ["chat"]}, providers={"team": "other"})
+    text = steps("  - uses: chat.post\n    connection: team\n    on_unknown: skip\n    with: {text: hello}\n")
+    workflow, problems = check_workflow(read_source("w.yaml", text.encode())[0], catalogue, names)
+    assert [problem.code for problem in problems] == ["never-in-doubt"] * warned
+    assert workflow.steps[0].on_unknown == "skip"
 
 
 def test_keys_of_later_releases_are_held_against_their_form():
