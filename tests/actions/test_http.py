@@ -63,6 +63,13 @@ async def test_not_now_is_tried_later_when_the_service_says(status, maybe_done):
     assert (caught.value.after, caught.value.maybe_done) == (7.0, maybe_done)
 
 
+@pytest.mark.parametrize(("status", "too_often"), [(429, True), (503, False), (408, False)])
+async def test_only_429_says_that_the_connection_is_called_too_often(status, too_often):
+    with pytest.raises(RetryLater) as caught:
+        await answered(Answering(status, retry_after=7.0))
+    assert caught.value.too_often is too_often
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_refused_credentials_hold_the_connection(status):
     with pytest.raises(ConnectionBroken):

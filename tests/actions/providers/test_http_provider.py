@@ -221,6 +221,38 @@ async def test_a_name_that_is_allowed_may_resolve_to_a_loopback_address(server):
     await http.aclose()
 
 
+class Resolving:
+    """Names that lead elsewhere each time they are looked up."""
+
+    def __init__(self, *addresses):
+        self.addresses, self.asked = list(addresses), 0
+
+    async def resolve(self, host, port=0, family=0):
+        self.asked += 1
+        found = self.addresses.pop(0)
+        known = {"hostname": host, "port": port, "family": 2, "proto": 0, "flags": 4}
+        return [{**known, "host": address} for address in found]
+
+    async def close(self): ...
+
+
+async def test_the_address_that_was_looked_at_is_the_one_connected_to(server):
+    http = provider(allow=["rebound.example"])
+    names = http._open().connector._resolver._inner = Resolving(["127.0.0.1"], ["169.254.169.254"])
+    found = await send(http, url=f"http://rebound.example:{URL(server).port}/v1/a")
+    await http.aclose()
+    assert (found.status, names.asked) == (200, 1)
+
+
+async def test_of_several_addresses_of_a_name_only_those_that_are_permitted_are_connected_to():
+    http = provider(allow=["*"])
+    resolver = http._open().connector._resolver
+    resolver._inner = Resolving(["10.0.0.1", "8.8.8.8", "127.0.0.1"])
+    found = await resolver.resolve("mixed.example", 443)
+    await http.aclose()
+    assert [one["host"] for one in found] == ["8.8.8.8"]
+
+
 async def test_a_host_that_a_workflow_writes_out_may_be_asked_at_public_addresses_only(server):
     http = provider()
     http.literal.add(server)

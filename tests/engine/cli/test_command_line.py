@@ -203,6 +203,34 @@ def test_list_actions_shows_the_class_that_the_connection_in_use_declares(capsys
     assert rows["http.request"]["effect"] == "by its inputs"
 
 
+TEAM_CHAT = """
+from engine.plugins import Options, at_most_once, idempotent, provider
+
+class Chat:
+    def __init__(self, options, connection): ...
+
+    @at_most_once
+    async def post(self, channel, text, *, thread, effect): ...
+
+    @idempotent
+    async def direct(self, person, text, *, effect): ...
+
+team_chat = provider("team_chat", Options, serves=["chat"])(Chat)
+"""
+
+
+def test_list_actions_follows_another_use(capsys, project):
+    (project / "plugins").mkdir(exist_ok=True)
+    (project / "plugins" / "team_chat.py").write_text(TEAM_CHAT)
+    (project / "hotwash.yaml").write_text(
+        "timezone: UTC\nconnections: {room: {provider: team_chat}}\nuse: {chat: room}\n"
+    )
+    _, out, _ = hotwash(capsys, "list", "actions", "-C", str(project), "--json")
+    rows = {row["action"]: (row["connection"], row["effect"]) for row in json.loads(out)}
+    assert (rows["chat.post"], rows["chat.nudge"]) == (("room", "at_most_once"), ("room", "idempotent"))
+    assert rows["chat.ask"] == ("room", "nobody does it")
+
+
 @pytest.mark.parametrize(("kind", "name"), [("triggers", "ticket.stale"), ("providers", "pagerduty")])
 def test_list_names_what_there_is(capsys, project, kind, name):
     _, out, _ = hotwash(capsys, "list", kind, "-C", str(project))
