@@ -29,7 +29,26 @@ _CLASSES = """\
 *Repeating* says whether an effect may be done again after a crash or a time-out, as the connection in use declares it:
 `native` the service knows our id, `findable` we look before we make it again, `idempotent` it ends at the same value,
 `own_rows` it is only rows in our own database and is committed with its result, `read` it changes nothing,
-`at_most_once` it is never done twice unless a person says so.
+`at_most_once` it is never done twice unless a person, or the step's `on_unknown: repeat`, says so.
+"""
+_RATES = """\
+Beside a connection's own keys may stand how often it is called:
+
+```yaml
+connections:
+  deploys:
+    provider: http
+    base_url: https://deploys.example.com/api
+    rate: 50/min
+    burst: 10
+```
+
+`rate` is calls in a `s`, `min`, `h` or `d`; `burst` says how many of them may come at once, by default a tenth of them and
+at least one. In any time there are at most `burst` calls and those that the rate gives in that time, restarts included.
+Each effect, each look whether one is there, each reading of a subject, each look-up and each question what changed is one
+call, also where a provider needs several requests for it. What has to wait is held until its turn, oldest first. After an
+answer 429 with `Retry-After` nobody calls the connection for that time. Without `rate` a connection is called as often as
+it is needed. Effects that are only rows in our own database are no calls.
 """
 
 
@@ -45,6 +64,7 @@ def reference(catalogue: Catalogue, codes: Mapping[str, Code]) -> str:
         "## Triggers\n",
         *(_trigger(catalogue.triggers[name]) for name in sorted(catalogue.triggers)),
         "## Connections\n",
+        _RATES,
         *(_connection(name, catalogue) for name in sorted({*catalogue.providers, *catalogue.sources})),
         "## Fields\n",
         "What an expression may read after a dot. What is unknown is null.\n",
