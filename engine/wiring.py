@@ -1,4 +1,7 @@
-"""The only module that knows which actions, triggers, providers and sources exist; it builds the application."""
+"""The only module that knows which actions, triggers, providers and sources exist; it builds the application.
+
+Checking and listing need no application, so its parts are imported where it is built.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +18,26 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import actions
 import triggers
-from engine.application import Application
 from engine.calendars import Calendar
 from engine.capabilities import People
 from engine.clock import Clock, SystemClock
 from engine.config import Config, load_config, plugins_folder
 from engine.domain import Person, Roster
-from engine.intake import Intake
 from engine.log import Tell, Tellers
 from engine.plugins import ActionError, Catalogue, Declaration, Storage
-from engine.polls import Polls
 from engine.problems import Problem, ProblemError, Span, declare
-from engine.runs.dispatch.embedded import EmbeddedDispatcher
-from engine.runs.executor import Executor
-from engine.runs.hub import Hub
-from engine.runs.rows import save_row
-from engine.store import schema
-from engine.store.journal import Journal, Lock
-from engine.store.lookups import Directory, subject_of
-from engine.store.retention import Forgetting
 from engine.workflow.check import Names, check_workflow, emitted_types
 from engine.workflow.library import Compile, WorkflowLibrary, read_templates, workflow_files
 from engine.workflow.model import Step, Workflow
 from engine.workflow.source import SourceFile, read_source
+
+if TYPE_CHECKING:
+    from engine.application import Application
+    from engine.store.journal import Journal, Lock
 
 BROKEN_PLUGIN = declare(
     "broken-plugin",
@@ -231,6 +227,9 @@ def build(
         AlreadyRunning: another engine works on the database.
         NewerSchema: the database was written by a newer version.
     """
+    from engine.store import schema
+    from engine.store.journal import Lock
+
     database = database_path(config)
     lock = Lock(database)
     lock.take()
@@ -292,6 +291,16 @@ class _Assembly:
         self.sources: dict[str, Any] = {}
 
     def application(self, database: Path, given: Mapping[str, Any]) -> Application:
+        from engine.application import Application
+        from engine.intake import Intake
+        from engine.polls import Polls
+        from engine.runs.dispatch.embedded import EmbeddedDispatcher
+        from engine.runs.executor import Executor
+        from engine.runs.hub import Hub
+        from engine.store.journal import Journal
+        from engine.store.lookups import Directory
+        from engine.store.retention import Forgetting
+
         config = self.config
         journal = Journal(database)
         reader, rows = journal.reader(), journal.reader()
@@ -491,6 +500,8 @@ class _Rows:
         return [(row["key"], json.loads(row["data"])) for row in rows.fetchall()]
 
     def next(self, counter: str) -> int:
+        from engine.runs.rows import save_row
+
         def count(cursor: sqlite3.Cursor) -> int:
             key = (self.connection, f"counter/{counter}")
             row = cursor.execute("SELECT data FROM rows WHERE connection = ? AND key = ?", key).fetchone()
@@ -501,6 +512,8 @@ class _Rows:
         return self.journal.transact_now(count)
 
     def subject(self, subject_type: str, ref: str) -> Any | None:
+        from engine.store.lookups import subject_of
+
         row = self.reader.execute(
             "SELECT state FROM subjects WHERE type = ? AND connection = ? AND (id = ? OR key = ?)",
             (subject_type, self.connection, ref, ref),
@@ -508,6 +521,8 @@ class _Rows:
         return subject_of(subject_type, json.loads(row["state"])) if row is not None else None
 
     def subjects(self, subject_type: str) -> Sequence[Any]:
+        from engine.store.lookups import subject_of
+
         rows = self.reader.execute(
             "SELECT state FROM subjects WHERE type = ? AND connection = ? ORDER BY first_seen DESC, id DESC",
             (subject_type, self.connection),
