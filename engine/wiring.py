@@ -153,7 +153,7 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
     roster = config.roster
     addresses = [person.email for person in roster.people.values() if person.email]
     providers = {name: catalogue.providers.get(one.provider) for name, one in config.connections.items()}
-    files = [read_source(path.name, path.read_bytes())[0] for path in workflow_files(config.workflows)]
+    paths = workflow_files(config.workflows)
     return Names(
         connections={name: declared.serves if declared else () for name, declared in providers.items()},
         use=config.use,
@@ -164,10 +164,17 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
         rotations=roster.rotations.keys(),
         templates=read_templates(config.templates),
         vars=config.vars,
-        workflows=[Path(file.path).stem for file in files],
-        events=[kind for file in files for kind in emitted_types(file)],
+        workflows=[path.stem for path in paths],
+        events=[kind for path in paths for kind in _emitted(path)],
         timezone=config.timezone,
     )
+
+
+def _emitted(path: Path) -> set[str]:
+    """Give the event types that a workflow file emits; most files emit none, and are not read as YAML for it."""
+    data = path.read_bytes()
+    may_emit = b"event.emit" in data or b"\\" in data  # the name may be written with escapes
+    return emitted_types(read_source(path.name, data)[0]) if may_emit else set()
 
 
 def source_of(config: Config, catalogue: Catalogue, connection: str) -> Any | None:
