@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.calendars import Duration
 from engine.workflow import functions
-from engine.workflow.operators import describe
+from engine.workflow.operators import describe, keepable
 from engine.workflow.rendering import Markup, escape_markdown, render_markdown, render_value
 from engine.workflow.scope import EvaluationError, ExpressionError, NeedLookup, Run, Scope, World
 from engine.workflow.syntax import BAD_EXPRESSION, CONSTANTS, Source, children, find_closing, read
@@ -42,6 +42,9 @@ __all__ = [
     "render_markdown",
     "render_value",
 ]
+
+
+_CONTAINERS = frozenset({list, tuple, dict})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,8 @@ class Expression:
         """
         spans, code = self._compiled
         try:
-            return code(Run(scope), scope.names)
+            value = code(Run(scope), scope.names)
+            return keepable(value) if type(value) in _CONTAINERS else value
         except (EvaluationError, KeyError, RecursionError, MemoryError) as error:
             raise self._placed(error, spans) from None
 
@@ -274,12 +278,19 @@ def _met(text: str, met: list[tuple[int, int, Any]]) -> tuple[dict[str, Any], tu
     values: dict[str, Any] = {}
     for begin, length, value in met:
         if not any(b <= begin and begin + length <= b + n and n > length for b, n, _ in met):
-            values[text[begin : begin + length]] = value
+            values[text[begin : begin + length]] = _recorded(value)
     nulls: list[tuple[int, int]] = []
     for begin, length, value in met:  # what is inside was met first
         if value is None and not any(begin <= b and b + n <= begin + length for b, n in nulls):
             nulls.append((begin, length))
     return values, tuple(dict.fromkeys(text[begin : begin + length] for begin, length in nulls))
+
+
+def _recorded(value: Any) -> Any:
+    try:
+        return keepable(value)
+    except EvaluationError:
+        return describe(value)
 
 
 # --- what an expression reads ----------------------------------------------------------------------------------------

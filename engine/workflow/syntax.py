@@ -290,7 +290,7 @@ def _check_string(token: _Token, previous: _Token) -> None:
             token, "two texts stand side by side", "write a comma or '+' between them; inside quotes, write '\\\"'"
         )
     for escape in _ESCAPE.finditer(token.text, 1, len(token.text) - 1):
-        if escape.group(2) is not None or escape.group(1).lower().startswith("ud"):
+        if escape.group(2) is not None or re.match(r"[uU](?:0000)?[dD][89a-fA-F]", escape.group(1)):
             shown = "\\n" if escape.group(2) == "\n" else escape.group()
             raise _bad(
                 _Token("", escape.group(), token.start + escape.start()),

@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -31,37 +30,36 @@ def hostile(examples):
     )
 
 
-#: Runs in a child: each case has its own share of processor time, all together the memory.
-_PRELUDE = """
-import resource, sys
-
-def case(name, call, *arguments, seconds={seconds}):
+def case(name, call, *arguments, **named):
+    """In a child: call a function with its own share of processor time."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    spent = int(used.ru_utime + used.ru_stime)
-    resource.setrlimit(resource.RLIMIT_CPU, (spent + seconds, resource.RLIM_INFINITY))
-    print(name, file=sys.stderr, flush=True)
-    call(*arguments)
-
-resource.setrlimit(resource.RLIMIT_AS, ({memory}, {memory}))
-"""
+    until = int(used.ru_utime + used.ru_stime) + int(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
+    sys.stderr.write(f"{name[:100]!r}\n")
+    sys.stderr.flush()
+    call(*arguments, **named)
 
 
-def in_child(code, *, seconds=10, memory=700):
-    """Run code in a child of `memory` MiB of addresses; give what it printed.
+def in_child(script, *, seconds, memory):
+    """Run a script of this folder in a child of `memory` MiB of addresses; give what it printed.
 
-    The code calls `case(NAME, FUNCTION, *ARGUMENTS)`; a case that computes for more than `seconds` is a hang.
+    A `case` of it that computes for more than `seconds` is a hang.
     """
-    prelude = _PRELUDE.format(seconds=seconds, memory=memory * MIB)
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (memory * MIB, memory * MIB))
+
     done = subprocess.run(
-        [sys.executable, "-c", prelude + textwrap.dedent(code)],
+        [sys.executable, str(Path(__file__).parent / script), str(seconds)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+        preexec_fn=limit,
     )
     last = done.stderr.strip().splitlines()[-1:] or [""]
-    assert done.returncode != -signal.SIGXCPU, f"'{last[0]}' took more than {seconds} s of the processor"
+    assert done.returncode != -signal.SIGXCPU, f"{last[0]} took more than {seconds} s of the processor"
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
