@@ -28,7 +28,7 @@ from engine.clock import Clock, SystemClock
 from engine.config import Config, load_config, plugins_folder
 from engine.domain import Person, Roster
 from engine.log import Tell, Tellers
-from engine.plugins import ActionError, Catalogue, Declaration, Storage
+from engine.plugins import Action, ActionError, Catalogue, Declaration, Storage, Trigger
 from engine.problems import Problem, ProblemError, Span, declare
 from engine.workflow.check import Names, check_workflow, emitted_types
 from engine.workflow.library import Compile, WorkflowLibrary, read_templates, workflow_files
@@ -98,7 +98,7 @@ def _installed(problems: list[Problem]) -> Iterator[tuple[str, list[Declaration]
 
 def _load(entry: EntryPoint) -> list[Declaration]:
     loaded = entry.load()
-    return _declarations(loaded) if isinstance(loaded, ModuleType) else list(loaded)
+    return _declarations(loaded) if isinstance(loaded, ModuleType) else _complete(list(loaded))
 
 
 def _of_project(folder: Path | None, problems: list[Problem]) -> Iterator[tuple[str, list[Declaration]]]:
@@ -127,7 +127,15 @@ def _run(path: Path) -> ModuleType:
 
 
 def _declarations(module: ModuleType) -> list[Declaration]:
-    return [value for value in vars(module).values() if isinstance(value, _KINDS)]
+    return _complete([value for value in vars(module).values() if isinstance(value, _KINDS)])
+
+
+def _complete(found: list[Declaration]) -> list[Declaration]:
+    """Finish the classes of inputs, which is otherwise left until they are used: what is wrong in them is said here."""
+    for one in found:
+        model = one.params if isinstance(one, Action | Trigger) else one.options
+        model.model_rebuild()
+    return found
 
 
 def _broken(path: Path, name: str, error: Exception) -> Problem:

@@ -286,7 +286,11 @@ class _Places:
         return line, index - self.starts[line - 1] + 1
 
     def span(self, start: int, end: int | None = None) -> Span:
-        return Span(self.path, *self.at(start), *self.at(start + 1 if end is None else end))
+        end = start + 1 if end is None else end
+        line, column = self.at(start)
+        if start <= end and (line == len(self.starts) or end < self.starts[line]):
+            return Span(self.path, line, column, line, column + end - start)
+        return Span(self.path, line, column, *self.at(end))
 
 
 class _Stop(Exception):
@@ -312,14 +316,11 @@ class _Frame:
     end: int
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
+    is_mapping: bool = False
     key: _Built | None = None
     sound: bool = True
     size: int = 1
     height: int = 0
-
-    @property
-    def is_mapping(self) -> bool:
-        return isinstance(self.event, yaml.MappingStartEvent)
 
 
 class _Builder:
@@ -365,11 +366,11 @@ class _Builder:
 
     def _take(self, event: Any) -> None:
         match event:
+            case yaml.ScalarEvent():
+                self._scalar(event)
             case yaml.DocumentStartEvent() if self.root is not None:
                 start = _start_of(event)
                 self._stop(SEVERAL, "a second YAML document begins here", start, start + (3 if event.explicit else 1))
-            case yaml.ScalarEvent():
-                self._scalar(event)
             case yaml.AliasEvent():
                 self._alias(event)
             case yaml.CollectionStartEvent():
@@ -453,10 +454,11 @@ class _Builder:
             self.masked.append(self.places.span(_start_of(event), start))
         if len(self.stack) >= MAX_DEPTH:
             self._stop(TOO_DEEP, f"values are nested more than {MAX_DEPTH} deep", start, start + 1)
-        allowed = "tag:yaml.org,2002:" + ("map" if isinstance(event, yaml.MappingStartEvent) else "seq")
+        is_mapping = isinstance(event, yaml.MappingStartEvent)
+        allowed = "tag:yaml.org,2002:" + ("map" if is_mapping else "seq")
         if event.tag not in (None, "!", allowed):
             self._refuse_tag(event)
-        self.stack.append(_Frame(event, start, event.anchor, start))
+        self.stack.append(_Frame(event, start, event.anchor, start, is_mapping=is_mapping))
 
     def _close(self, event: Any) -> None:
         frame = self.stack.pop()
@@ -560,10 +562,10 @@ class _Builder:
 
     def _is_masked(self) -> bool:
         """Whether the value that comes next lies under the file's `connections:`."""
-        if not self.stack or (self.stack[-1].is_mapping and self.stack[-1].key is None):
+        top = self.stack[0].key if self.stack else None
+        if top is None or not isinstance(top.node, Scalar) or top.node.text != "connections":
             return False
-        top = self.stack[0].key
-        return top is not None and isinstance(top.node, Scalar) and top.node.text == "connections"
+        return not self.stack[-1].is_mapping or self.stack[-1].key is not None
 
     def _masked_comments(self) -> list[Span]:
         """Find the comments beside masked values."""
