@@ -37,7 +37,7 @@ from engine.workflow.source import SourceFile, read_source
 
 if TYPE_CHECKING:
     from engine.application import Application
-    from engine.store.journal import Journal, Lock
+    from engine.store.journal import Direct, Journal, Lock
 
 BROKEN_PLUGIN = declare(
     "broken-plugin",
@@ -338,7 +338,13 @@ class _Assembly:
             tell=self.tell,
         )
         executor = Executor(hub)
-        intake = Intake(hub, notify=lambda runs: dispatcher.notify(runs), look=lambda: dispatcher.look())
+        intake = Intake(
+            hub,
+            notify=lambda runs: dispatcher.notify(runs),
+            look=lambda: dispatcher.look(),
+            begin=executor.begin,
+            adopt=lambda begun: dispatcher.adopt(begun),
+        )
         dispatcher = EmbeddedDispatcher(executor, intake.settle)
         hub.events_written, hub.runs_woken, hub.waits_written = intake.wake, dispatcher.notify, dispatcher.look
         watching = {
@@ -517,7 +523,7 @@ class _Rows:
     def next(self, counter: str) -> int:
         from engine.runs.rows import save_row
 
-        def count(cursor: sqlite3.Cursor) -> int:
+        def count(cursor: Direct) -> int:
             key = (self.connection, f"counter/{counter}")
             row = cursor.execute("SELECT data FROM rows WHERE connection = ? AND key = ?", key).fetchone()
             number = (json.loads(row["data"])["last"] if row is not None else 0) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.calendars import Calendar
@@ -42,6 +42,9 @@ class Hub:
     waits_written: Callable[[], None] = lambda: None
     #: called after a commit that woke other runs
     runs_woken: Callable[[Sequence[int]], None] = lambda runs: None
+
+    #: types of events that runs may be waiting for
+    awaited: set[str] = field(default_factory=set)
 
     def lookups(self, answers: Mapping[str, Any] | None = None) -> Lookups:
         return Lookups(self.reader, self.directory, self.clock.now(), answers or {})
