@@ -33,8 +33,9 @@ check: $(STAMP)
 test: check
 	$(BIN)/pytest -n auto
 
+# make bench measures against the quick peers, PEERS=all against all, PEERS=none against none; MORE="--only durable".
 bench: $(STAMP)
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench --peers "$(PEERS)" $(MORE)
 
 reference: $(STAMP)
 	@$(BIN)/python -m engine.cli.reference > $(VENV)/reference.md

@@ -8,6 +8,7 @@ a change in `people.yaml` is seen at once. Instants are aware datetimes in UTC, 
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -451,7 +452,11 @@ def outputs_of(returns: Any) -> Mapping[str, Field]:
     kind = kind_of(returns)
     if kind in FIELDS:
         return FIELDS[kind]
-    if isinstance(returns, type) and is_dataclass(returns):
-        hints = get_type_hints(returns)
-        return {f.name: Field(kind_of(hints[f.name]), str(f.metadata.get("doc", ""))) for f in fields(returns)}
-    return {}
+    return _fields_of(returns) if isinstance(returns, type) and is_dataclass(returns) else {}
+
+
+@functools.cache
+def _fields_of(record: type[Any]) -> Mapping[str, Field]:
+    hints = get_type_hints(record)
+    found = {f.name: Field(kind_of(hints[f.name]), str(f.metadata.get("doc", ""))) for f in fields(record)}
+    return types.MappingProxyType(found)

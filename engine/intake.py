@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +21,38 @@ from engine import subjects
 from engine.domain import Event
 from engine.matching import KEPT, Listeners, Match, match, sentence, settled
 from engine.plugins import Fact
+from engine.runs.executor import Begun
 from engine.runs.hub import Hub
-from engine.runs.rows import save_row, wake, wake_about
+from engine.runs.rows import going_about, save_row, wake, wake_about
+from engine.runs.state import Run
 from engine.store.codec import dumps, encode, micros
-from engine.store.journal import StorageUnavailable
-from engine.store.lookups import Lookups, event_of, identity
+from engine.store.journal import StorageUnavailable, Undrafted, Writing
+from engine.store.lookups import Lookups, Uncommitted, Unsettled, event_of, identity
+from engine.store.tables import insert
+from engine.store.tables import runs as runs_table
+from engine.store.tables import verdicts as verdicts_table
 from engine.workflow.model import Workflow
 
+_RUN = insert(
+    runs_table,
+    "id",
+    "uid",
+    "workflow",
+    "key",
+    "version",
+    "round",
+    "round_event",
+    "event",
+    "trigger",
+    "subject_type",
+    "subject",
+    "state",
+    "depth",
+    "wake",
+    "created",
+    "updated",
+)
+_VERDICT = insert(verdicts_table, "event", "workflow", "kind", "run", "detail", "at")
 #: Events that are matched between two looks at what else there is to do.
 CHUNK = 100
 #: How long matching is left alone after the database could not be written.
@@ -51,15 +75,21 @@ class Intake:
     hub: Hub
     notify: Callable[[Iterable[int]], None]
     look: Callable[[], None]  #: something may fall due earlier than was known
+    #: draft the first turn of a run: the draft, the run, its workflow, its event, the subject's state as JSON
+    begin: Callable[[Writing, Run, Workflow, Event, Mapping[str, Any] | None], Begun | None]
+    adopt: Callable[[Begun], None]  #: take a run whose first turn is committed
     listeners: Listeners = field(default_factory=lambda: Listeners(()))
     _new: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
     _busy: bool = False
     _resume: datetime | None = None  #: until when matching pauses
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _kept: set[str] = field(default_factory=set)  #: hashes of sets of listeners that are in the database
 
     async def start(self) -> None:
         """Begin to match, with what is marked new from before."""
+        types = self.hub.reader.execute("SELECT DISTINCT event_type FROM waits WHERE event_type IS NOT NULL")
+        self.hub.awaited |= {row["event_type"] for row in types.fetchall()}
         self._new.set()
         self._task = asyncio.create_task(self._match_all(), name="intake")
 
@@ -103,7 +133,7 @@ class Intake:
         saved: Sequence[tuple[str, str, Mapping[str, Any] | None]] = (),
         *,
         ignored: tuple[str, str] | None = None,
-        also: Callable[[sqlite3.Cursor], None] | None = None,
+        also: Callable[[Writing], None] | None = None,
     ) -> Accepted:
         """Commit facts, each with its connection, and rows (connection, key, row), all at once; have them matched.
 
@@ -114,24 +144,54 @@ class Intake:
         """
         now = self.hub.clock.now()
 
-        def write(cursor: sqlite3.Cursor) -> tuple[Accepted, list[int]]:
-            recorded = [subjects.record(cursor, connection, fact, now) for connection, fact in said]
+        def write(tx: Writing) -> tuple[Accepted, list[int], _MatchWrite | None]:
+            recorded = [subjects.record(tx, connection, fact, now) for connection, fact in said]
             if ignored is not None and not said:
-                subjects.record_ignored(cursor, *ignored, now)
+                subjects.record_ignored(tx, *ignored, now)
             for connection, key, row in saved:
-                save_row(cursor, connection, key, row)
+                save_row(tx, connection, key, row)
             if also is not None:
-                also(cursor)
+                also(tx)
             written = tuple(number for one in recorded for number in one.events)
             duplicates = sum(one.duplicate for one in recorded)
-            return Accepted(written, duplicates, ignored[1] if ignored else None), wake_about(cursor, recorded)
+            woken = wake_about(tx, recorded)
+            matched = self._match_at_once(tx, recorded[0]) if len(recorded) == 1 and tx.drafted else None
+            return Accepted(written, duplicates, ignored[1] if ignored else None), woken, matched
 
-        accepted, woken = await self.hub.journal.transact(write)
-        if accepted.events:
+        accepted, woken, matched = await self.hub.journal.commit(write)
+        if matched is not None:
+            self._after(matched.woken, matched)
+        elif accepted.events:
             self.wake()
         if woken:
             self.notify(woken)
         return accepted
+
+    def _match_at_once(self, tx: Writing, recorded: subjects.Recorded) -> _MatchWrite | None:
+        """Match an event in the commit that accepts it; None where it has to wait, as for what came before it."""
+        event = recorded.event
+        if event is None or not self.calm or self._lock.locked():
+            return None
+        known: dict[tuple[str, str], Mapping[str, Any]] = {}
+        if recorded.state is not None:
+            known[str(event.subject_type), str(event.subject)] = recorded.state
+        number = recorded.events[0]
+        world = Uncommitted.of(self.hub.directory, self.hub.clock.now(), known, number)
+        write = _MatchWrite(self, number, event, [], world=world, first=recorded.first)
+        try:
+            write.matches = self._matches(event, world)
+        except Unsettled:
+            return None
+        try:
+            write.woken = write(tx)
+        except Unsettled:
+            raise Undrafted from None
+        return write
+
+    @property
+    def calm(self) -> bool:
+        """Whether it matches and nothing waits for it."""
+        return self._task is not None and not (self._busy or self._new.is_set() or self._resume is not None)
 
     async def loaded(self, workflows: Mapping[str, Workflow]) -> None:
         """Take the workflows that are loaded now; their versions are kept before a run can begin on one."""
@@ -210,12 +270,20 @@ class Intake:
         await self.hub.journal.transact(write)
 
     def _match(self, row: sqlite3.Row) -> _MatchWrite:
-        event, world = event_of(row), self.hub.lookups()
-        self.hub.tell("event.received", _received(event), id=event.id, type=event.type, subject=event.subject)
+        event = event_of(row)
+        return _MatchWrite(self, int(row["id"]), event, self._matches(event, self.hub.lookups()))
+
+    def _matches(self, event: Event, world: Lookups) -> list[Match]:
         found = (match(w, use, index, event, world) for w, use, index in self.listeners.of(event.type))
-        return _MatchWrite(self, int(row["id"]), event, [one for one in found if one is not None])
+        return [one for one in found if one is not None]
 
     def _after(self, woken: list[int], write: _MatchWrite) -> None:
+        event = write.event
+        if write.settled is None:
+            self.hub.tell("event.received", _received(event), id=event.id, type=event.type, subject=event.subject)
+            self._kept.add(self.listeners.set_of(event.type)[0])
+        for begun in write.begun:
+            self.adopt(begun)
         for kind, workflow, detail in write.told:
             name = "run.started" if kind in ("start", "taken_up") else f"verdict.{kind}"
             self.hub.tell(
@@ -277,183 +345,203 @@ class _MatchWrite:
     matches: list[Match]
     settled: int | None = None
     told: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    world: Uncommitted | None = None  #: where it is part of the draft that accepts the event
+    first: bool = False  #: whether the subject was not known before the event
+    begun: list[Begun] = field(default_factory=list)
+    woken: list[int] = field(default_factory=list)
 
-    def __call__(self, cursor: sqlite3.Cursor) -> list[int]:
+    def __call__(self, tx: Writing) -> list[int]:
         now = self.intake.hub.clock.now()
         self.told.clear()
+        self.begun.clear()
         woken: list[int] = []
+        if self.settled is not None and not _forget(tx, self.settled):
+            return woken  # the state was left between the look and this
         for one in self.matches:
-            woken += self._take(cursor, one, now)
+            woken += self._take(tx, one, now)
         if self.settled is not None:
-            _forget(cursor, self.settled)
             return woken
-        self._leave_states(cursor)
-        woken += self._wake(cursor)
+        self._leave_states(tx)
+        if not self.first:
+            woken += self._wake_about(tx)
+        woken += self._wake_waiting(tx)
         hash, versions = self.intake.listeners.set_of(self.event.type)
-        cursor.execute("INSERT OR IGNORE INTO listeners (hash, versions) VALUES (?, ?)", (hash, json.dumps(versions)))
-        cursor.execute("UPDATE events SET state = 'matched', listeners = ? WHERE id = ?", (hash, self.number))
+        if hash not in self.intake._kept:
+            tx.execute("INSERT OR IGNORE INTO listeners (hash, versions) VALUES (?, ?)", (hash, json.dumps(versions)))
+        tx.amend(subjects.EVENT, self.number, state="matched", listeners=hash)
         return woken
 
-    def _take(self, cursor: sqlite3.Cursor, one: Match, now: datetime) -> list[int]:
+    def _take(self, tx: Writing, one: Match, now: datetime) -> list[int]:
         if one.kind == "settling":
-            self._settle(cursor, one, now)
+            self._settle(tx, one, now)
             return []
         if one.kind == "start":
-            return self._start(cursor, one, now)
+            return self._start(tx, one, now)
         if one.kind in KEPT or one.keep:
-            self._verdict(cursor, one.workflow.id, one.kind, None, dict(one.detail), now)
+            self._verdict(tx, one.workflow.id, one.kind, None, dict(one.detail), now)
         return []
 
-    def _start(self, cursor: sqlite3.Cursor, one: Match, now: datetime) -> list[int]:
+    def _start(self, tx: Writing, one: Match, now: datetime) -> list[int]:
         workflow, event = one.workflow, self.event
-        key = str(one.key)
-        row = cursor.execute(
-            "SELECT id, uid, state, round FROM runs WHERE workflow = ? AND key = ?", (workflow.id, key)
-        ).fetchone()
+        key, about = str(one.key), ("run of", workflow.id, one.key)
+        row = tx.one("SELECT id, uid, state, round FROM runs WHERE workflow = ? AND key = ?", (workflow.id, key), about)
         if row is not None and row["state"] != "stopped":
-            self._verdict(cursor, workflow.id, "already_ran", row["id"], {"run": row["uid"], "key": key}, now)
+            self._verdict(tx, workflow.id, "already_ran", row["id"], {"run": row["uid"], "key": key}, now)
             return []
         if row is not None:
-            return self._take_up(cursor, one, row, now)
-        going = self._going(cursor, one)
+            return self._take_up(tx, one, row, now)
+        going = self._going(tx, one)
         if going is not None:
-            self._verdict(cursor, workflow.id, "folded", going["id"], {"run": going["uid"], "key": key}, now)
+            self._verdict(tx, workflow.id, "folded", going["id"], {"run": going["uid"], "key": key}, now)
             return []
-        uid = f"run_{secrets.token_hex(8)}"
-        cursor.execute(
-            "INSERT INTO runs (uid, workflow, key, version, round, round_event, event, trigger, subject_type, subject,"
-            " state, depth, wake, created, updated) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, 'running', ?, 1, ?, ?)",
-            (
-                uid,
-                workflow.id,
-                key,
-                workflow.version,
-                self.number,
-                self.number,
-                one.use.name,
-                event.subject_type,
-                event.subject,
-                event.depth,
-                micros(now),
-                micros(now),
-            ),
-        )
-        number = int(cursor.lastrowid or 0)
+        uid = subjects.new_id("run", now)
+        values = (workflow.id, key, workflow.version, 1, self.number, self.number, one.use.name)
+        about_what = (event.subject_type, event.subject)
+        wakes = 0 if tx.drafted else 1
+        times = (micros(now), micros(now))
+        number = tx.insert(_RUN, (uid, *values, *about_what, "running", event.depth, wakes, *times))
+        tx.touch(about, ("runs about", event.subject))
         if self.settled is not None:
-            self._round(cursor, number, 1, now)
-        self._verdict(cursor, workflow.id, "start", number, {"run": uid, "key": key}, now)
-        return [number]
+            self._round(tx, number, 1, now)
+        self._verdict(tx, workflow.id, "start", number, {"run": uid, "key": key}, now)
+        if self.world is None:
+            return [number]
+        run = Run(number, uid, *values[:4], self.number, self.number, one.use.name, *about_what, event.depth, now)
+        return self._begin(tx, run, workflow)
 
-    def _take_up(self, cursor: sqlite3.Cursor, one: Match, row: sqlite3.Row, now: datetime) -> list[int]:
+    def _begin(self, tx: Writing, run: Run, workflow: Workflow) -> list[int]:
+        """Have the first turn drafted too, so that the run's first intent shares the commit of its start."""
+        assert self.world is not None
+        state = self.world.known.get((str(run.subject_type), str(run.subject)))
+        begun = self.intake.begin(tx, run, workflow, self.event, state)
+        if begun is None:
+            tx.amend(_RUN, run.id, wake=1)
+            return [run.id]
+        self.begun.append(begun)
+        return []
+
+    def _take_up(self, tx: Writing, one: Match, row: sqlite3.Row, now: datetime) -> list[int]:
         """Begin a new round of a run that was stopped (PROMISES 1.2)."""
         round_ = row["round"] + 1
-        cursor.execute(
+        tx.execute(
             "UPDATE runs SET state = 'running', round = ?, round_event = ?, version = ?, trigger = ?, reason = NULL,"
             " error = NULL, ended = NULL, wake = 1, depth = ?, updated = ? WHERE id = ?",
             (round_, self.number, one.workflow.version, one.use.name, self.event.depth, micros(now), row["id"]),
         )
-        self._round(cursor, row["id"], round_, now)
+        tx.touch(("run of", one.workflow.id, one.key), ("runs about", self.event.subject))
+        self._round(tx, row["id"], round_, now)
         detail = {"run": row["uid"], "key": one.key, "round": round_}
-        self._verdict(cursor, one.workflow.id, "taken_up", row["id"], detail, now)
+        self._verdict(tx, one.workflow.id, "taken_up", row["id"], detail, now)
         return [int(row["id"])]
 
-    def _round(self, cursor: sqlite3.Cursor, run: int, number: int, now: datetime) -> None:
+    def _round(self, tx: Writing, run: int, number: int, now: datetime) -> None:
         """Record that a round begins, and the newest event then: in a settle time, others came after its own."""
-        since = self.number
-        if self.settled is not None:
-            since = cursor.execute("SELECT max(id) FROM events").fetchone()[0]
-        cursor.execute(
-            "INSERT INTO steps (run, path, kind, data, at) VALUES (?, '', 'round', ?, ?)",
-            (run, dumps({"n": number, "event": self.event.id, "since": since}), micros(now)),
+        since = self.number if self.settled is None else tx.newest("events")
+        data = dumps({"n": number, "event": self.event.id, "since": since})
+        tx.execute(
+            "INSERT INTO steps (run, path, kind, data, at) VALUES (?, '', 'round', ?, ?)", (run, data, micros(now))
         )
 
-    def _going(self, cursor: sqlite3.Cursor, one: Match) -> sqlite3.Row | None:
+    def _going(self, tx: Writing, one: Match) -> sqlite3.Row | None:
         """Give the run for the same subject into which this occasion is folded, where the trigger folds."""
         if not one.use.trigger.folds:
             return None
-        row: sqlite3.Row | None = cursor.execute(
+        row: sqlite3.Row | None = tx.one(
             "SELECT id, uid FROM runs WHERE workflow = ? AND subject = ? AND ended IS NULL",
             (one.workflow.id, self.event.subject),
-        ).fetchone()
+            ("runs about", self.event.subject),
+        )
         return row
 
-    def _settle(self, cursor: sqlite3.Cursor, one: Match, now: datetime) -> None:
+    def _settle(self, tx: Writing, one: Match, now: datetime) -> None:
         """Begin a settle time; it belongs to (workflow, trigger, subject)."""
-        if self._left(cursor, one.use.trigger.left_by):
-            self._verdict(cursor, one.workflow.id, "left", None, {}, now)
+        if self._left(tx, one.use.trigger.left_by):
+            self._verdict(tx, one.workflow.id, "left", None, {}, now)
             return
         owner = (one.workflow.id, one.use.name, self.event.subject)
-        cursor.execute(
-            "DELETE FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?", owner
-        )
+        tx.execute("DELETE FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?", owner)
+        tx.touch(("settling", *owner))
         assert one.due is not None
-        cursor.execute(
+        tx.execute(
             "INSERT INTO waits (path, kind, due, workflow, trigger, subject, event)"
             " VALUES ('', 'settle', ?, ?, ?, ?, ?)",
             (micros(one.due), *owner, self.number),
         )
-        self._verdict(cursor, one.workflow.id, "settling", None, {"until": one.due.isoformat()}, now)
+        self._verdict(tx, one.workflow.id, "settling", None, {"until": one.due.isoformat()}, now)
 
-    def _left(self, cursor: sqlite3.Cursor, left_by: Sequence[str]) -> bool:
+    def _left(self, tx: Writing, left_by: Sequence[str]) -> bool:
         """Whether the subject has left the state already, where the event that names it comes late."""
         marks = ", ".join("?" * len(left_by))
-        row = cursor.execute(
+        row = tx.one(
             f"SELECT 1 FROM events WHERE subject = ? AND id < ? AND time > ? AND type IN ({marks}) LIMIT 1",
             (self.event.subject, self.number, micros(self.event.time), *left_by),
-        ).fetchone()
+            ("subject", self.event.subject_type, self.event.subject),
+            own=True,  # it is the newest
+        )
         return row is not None
 
-    def _leave_states(self, cursor: sqlite3.Cursor) -> None:
+    def _leave_states(self, tx: Writing) -> None:
         """Drop the settle times of states that this event leaves; one that comes late leaves no later state."""
         for workflow, use, _ in self.intake.listeners.left_by(self.event.type):
-            cursor.execute(
-                "DELETE FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?"
+            owner = (workflow.id, use.name, self.event.subject)
+            left = tx.all(
+                "SELECT id FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?"
                 " AND (SELECT time FROM events WHERE events.id = waits.event) <= ?",
-                (workflow.id, use.name, self.event.subject, micros(self.event.time)),
+                (*owner, micros(self.event.time)),
+                ("settling", *owner),
             )
-            if cursor.rowcount:
+            for row in left:
+                tx.execute("DELETE FROM waits WHERE id = ?", (row["id"],))
+            if left:
                 self.told.append(("left", workflow.id, {"state": use.name, "left_by": self.event.type}))
 
-    def _wake(self, cursor: sqlite3.Cursor) -> list[int]:
-        """Wake the runs about this event's subject, and those that wait for an event like it."""
+    def _wake_about(self, tx: Writing) -> list[int]:
+        """Wake the runs about this event's subject."""
+        if self.event.subject is None:
+            return []
+        woken = going_about(tx, self.event.subject)
+        wake(tx, woken)
+        return woken
+
+    def _wake_waiting(self, tx: Writing) -> list[int]:
+        """Wake the runs that wait for an event like this one."""
+        hub, kind = self.intake.hub, self.event.type
+        if kind not in hub.awaited:
+            return []
+        world = self.world or Lookups(tx.connection, hub.directory, hub.clock.now())  # the hub's is another thread's
         woken: dict[int, None] = {}
-        if self.event.subject is not None:
-            rows = cursor.execute("SELECT id FROM runs WHERE subject = ? AND ended IS NULL", (self.event.subject,))
-            woken |= dict.fromkeys(row["id"] for row in rows.fetchall())
-        hub = self.intake.hub
-        world = Lookups(cursor.connection, hub.directory, hub.clock.now())  # the hub's reader is of another thread
-        for name in _fields_waited_for(cursor, self.event.type):
+        for name in _fields_waited_for(tx, kind):
             value = dumps(identity(read_path(world, self.event, name))) if name else ""
-            found = cursor.execute(
+            found = tx.all(
                 "SELECT run FROM waits WHERE event_type = ? AND field = ? AND value = ? AND run IS NOT NULL",
-                (self.event.type, name, value),
+                (kind, name, value),
+                ("waits", kind),
+                own=True,
             )
-            woken |= dict.fromkeys(entry["run"] for entry in found.fetchall())
-        wake(cursor, list(woken))
+            woken |= dict.fromkeys(entry["run"] for entry in found)
+        wake(tx, woken)
         return list(woken)
 
     def _verdict(
-        self, cursor: sqlite3.Cursor, workflow: str, kind: str, run: int | None, detail: dict[str, Any], now: datetime
+        self, tx: Writing, workflow: str, kind: str, run: int | None, detail: dict[str, Any], now: datetime
     ) -> None:
-        cursor.execute(
-            "INSERT INTO verdicts (event, workflow, kind, run, detail, at) VALUES (?, ?, ?, ?, ?, ?)",
-            (self.number, workflow, kind, run, dumps(detail), micros(now)),
-        )
+        tx.add(_VERDICT, (self.number, workflow, kind, run, dumps(detail), micros(now)))
         self.told.append((kind, workflow, {key: encode(value) for key, value in detail.items()}))
 
 
-def _forget(cursor: sqlite3.Cursor, wait: int) -> None:
-    cursor.execute("DELETE FROM waits WHERE id = ?", (wait,))
+def _forget(cursor: Any, wait: int) -> bool:
+    """Remove a settle time; give whether it was still there."""
+    return bool(cursor.execute("DELETE FROM waits WHERE id = ?", (wait,)).rowcount)
 
 
-def _fields_waited_for(cursor: sqlite3.Cursor, event_type: str) -> Iterator[str]:
+def _fields_waited_for(tx: Writing, event_type: str) -> Iterator[str]:
     """Give the fields that waits for a type compare, each by a step in the index: there may be many waits for each."""
-    name = cursor.execute("SELECT min(field) FROM waits WHERE event_type = ?", (event_type,)).fetchone()[0]
-    while name is not None:
+    about = ("waits", event_type)
+    found = tx.one("SELECT min(field) FROM waits WHERE event_type = ?", (event_type,), about, own=True)
+    while (name := found[0]) is not None:
         yield name
-        name = cursor.execute(
-            "SELECT min(field) FROM waits WHERE event_type = ? AND field > ?", (event_type, name)
-        ).fetchone()[0]
+        values = (event_type, name)
+        found = tx.one("SELECT min(field) FROM waits WHERE event_type = ? AND field > ?", values, about, own=True)
 
 
 def read_path(world: Lookups, event: Event, path: str) -> Any:

@@ -79,13 +79,13 @@ __all__ = [
 class Params(BaseModel):
     """Base of an action's or a trigger's inputs. Unknown ones are refused; the docstring holds an `Example:`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Options(BaseModel):
     """Base of a provider's options under `connections:`. Unknown ones are refused; secrets are `Secret`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Secret(str):

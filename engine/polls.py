@@ -22,7 +22,7 @@ from engine.plugins import OURSELVES, Due
 from engine.runs.hub import Hub
 from engine.runs.limits import Limits
 from engine.store.codec import digest, dumps, instant, micros
-from engine.store.journal import StorageUnavailable
+from engine.store.journal import StorageUnavailable, Writing
 from engine.workflow.model import TriggerUse, Workflow
 
 #: How often a connection that can say what changed is asked.
@@ -205,8 +205,8 @@ class Polls:
             following = use.trigger.next_due(use.params, following, self.hub.directory.zone)
         due = micros(following) if following is not None else None
 
-        def reschedule(cursor: sqlite3.Cursor) -> None:
-            cursor.execute("UPDATE schedules SET due = ? WHERE id = ?", (due, poll.id))
+        def reschedule(tx: Writing) -> None:
+            tx.execute("UPDATE schedules SET due = ? WHERE id = ?", (due, poll.id))
 
         await self.intake.commit([(OURSELVES, one.fact) for one in taken], also=reschedule)
         if following is None:
@@ -239,8 +239,8 @@ class Polls:
             return
         now = micros(self.hub.clock.now())
 
-        def write(writer: sqlite3.Cursor) -> None:
-            writer.execute(
+        def write(tx: Writing) -> None:
+            tx.execute(
                 "INSERT INTO schedules (id, first, cursor) VALUES (?, ?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET cursor = excluded.cursor",
                 (f"connection/{name}", now, json.dumps(changes.cursor)),

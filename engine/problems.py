@@ -155,6 +155,7 @@ def render_all(problems: Iterable[Problem]) -> str:
 
 
 _WIDEST = 160  #: of an excerpt; a longer line is shown around its caret
+_LOOKED_AT = 4 * _WIDEST  #: characters of each part of a line that are measured: it may be as long as a file
 _LEAD = 60  #: of what is shown before the caret then
 _TAB = "    "
 
@@ -164,7 +165,8 @@ def _excerpt(span: Span, line: str, gutter: str) -> list[str]:
     line = line.rstrip()
     start = span.column - 1
     end = max(start + 1, span.end_column - 1 if span.end_line == span.line else len(line))
-    before, marked, after = (_cells(part) for part in (line[:start], line[start:end], line[end:]))
+    parts = line[max(0, start - _LOOKED_AT) : start], line[start:end][:_LOOKED_AT], line[end : end + _LOOKED_AT]
+    before, marked, after = map(_cells, parts)
     if width(before + marked + after) > _WIDEST:
         before, marked, after = _shortened(before, marked, after)
     return [

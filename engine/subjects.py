@@ -5,7 +5,7 @@ record and changes no state, but the first of its kind still fires its trigger. 
 its own, the engine those in `domain.ENGINE_OWNED`, which change in the order of their commits. The first sight of a
 subject counts as the transition its event names.
 
-Everything here runs inside the writer's transaction.
+Everything here is part of a transaction, or of the draft of one.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from engine.domain import ENGINE_OWNED, FIELDS, SUBJECTS
+from engine.domain import ENGINE_OWNED, FIELDS, SUBJECTS, Event
 from engine.plugins import Fact
-from engine.store.codec import digest, dumps, encode, micros, plain_json
+from engine.store.codec import decode, digest, dumps, encode, micros, plain_json
+from engine.store.journal import Writing
 from engine.store.lookups import OLDER
 from engine.store.tables import events as events_table
-from engine.store.tables import insert
+from engine.store.tables import insert, upsert
 from engine.store.tables import subjects as subjects_table
 
 #: Events may stand behind one another this deep (PROMISES 1.12).
@@ -81,9 +81,15 @@ class Recorded:
     events: tuple[int, ...] = ()
     duplicate: bool = False
     changed: str | None = None  #: the subject whose state changed although no event that is matched says so
+    event: Event | None = None  #: the event, where there is one alone and it is to be matched
+    state: Mapping[str, Any] | None = None  #: what the subject is now, as JSON
+    first: bool = False  #: whether the subject was not known before
 
 
-_EVENT_COLUMNS = (
+#: An event's row; its id is given when it is written.
+EVENT = insert(
+    events_table,
+    "id",
     "uid",
     "type",
     "source",
@@ -104,9 +110,10 @@ _EVENT_COLUMNS = (
     "private",
     "state",
     "reason",
+    "listeners",
 )
-_INSERT_EVENT = insert(events_table, *_EVENT_COLUMNS)
-_SUBJECT_COLUMNS = (
+_SUBJECT = upsert(
+    subjects_table,
     "type",
     "id",
     "key",
@@ -120,23 +127,26 @@ _SUBJECT_COLUMNS = (
     "changed_run",
     "event",
 )
-_PUT_SUBJECT = insert(subjects_table, *_SUBJECT_COLUMNS, replace=True)
 
 
-def record(cursor: sqlite3.Cursor, connection: str, fact: Fact, now: datetime, cause: Cause = Cause()) -> Recorded:
+def record(tx: Writing, connection: str, fact: Fact, now: datetime, cause: Cause = Cause()) -> Recorded:
     """Write what `fact` means: its events, marked new for matching, and the subject's new state."""
     delivery = digest(connection, fact.id) if fact.id is not None else None
-    if delivery and cursor.execute("SELECT 1 FROM events WHERE delivery = ?", (delivery,)).fetchone():
-        return Recorded(duplicate=True)
-    writer = _Writer(cursor, connection, fact, now, cause, delivery)
+    if delivery is not None:
+        about = ("delivery", delivery)
+        if tx.one("SELECT 1 FROM events WHERE delivery = ?", (delivery,), about):
+            return Recorded(duplicate=True)
+        tx.touch(about)
+    writer = _Writer(tx, connection, fact, now, cause, delivery)
     if fact.subject_type is None or fact.subject is None:
-        return Recorded((writer.event(fact.type, None, None),))
+        number = writer.event(fact.type, None, None)
+        return Recorded((number,), event=writer.made)
     return writer.merge()
 
 
-def record_reading(cursor: sqlite3.Cursor, connection: str, fact: Fact, now: datetime) -> Recorded:
+def record_reading(tx: Writing, connection: str, fact: Fact, now: datetime) -> Recorded:
     """Write what reading a subject again gave; where nothing differs, only that its state is fresh."""
-    return _Writer(cursor, connection, fact, now, Cause(), None, reading=True).merge()
+    return _Writer(tx, connection, fact, now, Cause(), None, reading=True).merge()
 
 
 def read_fields(subject_type: str, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,15 +160,15 @@ def read_fields(subject_type: str, known: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def record_ignored(cursor: sqlite3.Cursor, connection: str, reason: str, now: datetime) -> int:
+def record_ignored(tx: Writing, connection: str, reason: str, now: datetime) -> int:
     """Write down that a well-signed delivery was of a kind that nothing here uses."""
     fact = Fact("webhook.ignored", now)
-    return _Writer(cursor, connection, fact, now, Cause(), None).event(fact.type, None, None, reason=reason)
+    return _Writer(tx, connection, fact, now, Cause(), None).event(fact.type, None, None, reason=reason)
 
 
 @dataclass(slots=True)
 class _Writer:
-    cursor: sqlite3.Cursor
+    tx: Writing
     connection: str
     fact: Fact
     now: datetime
@@ -166,6 +176,7 @@ class _Writer:
     delivery: str | None
     reading: bool = False
     told: bool = False  #: whether an event was written already
+    made: Event | None = None  #: the last event that was written to be matched
 
     def event(
         self, kind: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, reason: str | None = None
@@ -174,18 +185,36 @@ class _Writer:
         delivery, note = (self.delivery, fact.note) if not self.told else (None, None)  # the first carries them
         self.told = True
         private = bool((after or {}).get("private"))
-        self.cursor.execute(
-            _INSERT_EVENT,
+        data, actor = encode(fact.data), encode(fact.actor) if fact.actor else None
+        uid = new_id("evt", self.now)
+        if not reason:
+            self.made = Event(
+                id=uid,
+                type=kind,
+                source=self.connection,
+                time=fact.time.astimezone(UTC),
+                subject_type=fact.subject_type,
+                subject=fact.subject,
+                actor=decode(actor),
+                data=decode(data),
+                before=before,
+                after=after,
+                caused_by=cause.effect,
+                own=fact.own,
+                depth=cause.depth,
+            )
+        return self.tx.insert(
+            EVENT,
             (
-                f"evt_{secrets.token_hex(8)}",
+                uid,
                 kind,
                 self.connection,
                 micros(fact.time),
                 micros(self.now),
                 fact.subject_type,
                 fact.subject,
-                dumps(fact.actor) if fact.actor else None,
-                dumps(dict(fact.data)),
+                plain_json(actor) if actor is not None else None,
+                plain_json(data),
                 _json(before),
                 _json(after),
                 dumps(note) if note else None,
@@ -197,15 +226,15 @@ class _Writer:
                 int(private),
                 "ignored" if reason else "new",
                 reason,
+                None,
             ),
         )
-        return int(self.cursor.lastrowid or 0)
 
     def merge(self) -> Recorded:
         fact = self.fact
-        row = self.cursor.execute(
-            "SELECT * FROM subjects WHERE type = ? AND id = ?", (fact.subject_type, fact.subject)
-        ).fetchone()
+        about = ("subject", fact.subject_type, fact.subject)
+        row = self.tx.one("SELECT * FROM subjects WHERE type = ? AND id = ?", (fact.subject_type, fact.subject), about)
+        self.tx.touch(about)
         return self._first_sight() if row is None else self._next(row)
 
     def _fields(self) -> dict[str, Any]:
@@ -224,9 +253,9 @@ class _Writer:
             _stamp(state, fact)
         event = self.event(fact.type, None, state)
         self._put(state, None, event, changed=True)
-        return Recorded((event,))
+        return Recorded((event,), event=self.made, state=state, first=True)
 
-    def _next(self, row: sqlite3.Row) -> Recorded:
+    def _next(self, row: Any) -> Recorded:
         fact = self.fact
         assert fact.subject_type is not None
         before: dict[str, Any] = json.loads(row["state"])
@@ -246,7 +275,8 @@ class _Writer:
             reason = "it changes nothing that a trigger names" if changed else "the state was this already"
             events = [self.event(fact.type, before, after, reason=reason)]
         self._put(after, row, events[-1] if events else row["event"], changed=changed)
-        return Recorded(tuple(events), changed=fact.subject if changed and not kinds else None)
+        silent = fact.subject if changed and not kinds else None
+        return Recorded(tuple(events), changed=silent, event=self.made if len(events) == 1 else None, state=after)
 
     def _older(self, known: int | None) -> bool:
         """Whether the fact is older than what is known. What is known of the future, by a clock set back, is no bar."""
@@ -255,10 +285,12 @@ class _Writer:
     def _late(self, before: Mapping[str, Any]) -> int:
         """Keep an event that is older than what is known: it changes nothing, and fires as the first of its kind."""
         fact = self.fact
-        known = self.cursor.execute(
+        known = self.tx.one(
             "SELECT 1 FROM events WHERE subject = ? AND type = ? AND state != 'ignored' LIMIT 1",
             (fact.subject, fact.type),
-        ).fetchone()
+            ("subject", fact.subject_type, fact.subject),
+            own=True,  # it has written nothing yet
+        )
         return self.event(fact.type, before, before, reason=OLDER if known and not _told(fact.type) else None)
 
     def _owned(self, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,7 +311,7 @@ class _Writer:
             fields["active_at"] = encode(fact.time)
         return fields
 
-    def _put(self, state: dict[str, Any], row: sqlite3.Row | None, event: int, *, changed: bool) -> None:
+    def _put(self, state: dict[str, Any], row: Any, event: int, *, changed: bool) -> None:
         fact = self.fact
         source_time, engine_time = (row["source_time"], row["engine_time"]) if row else (None, None)
         if fact.engine:
@@ -287,8 +319,8 @@ class _Writer:
         else:
             source_time = micros(min(fact.time, self.now))
         now = micros(self.now)
-        self.cursor.execute(
-            _PUT_SUBJECT,
+        self.tx.add(
+            _SUBJECT,
             (
                 fact.subject_type,
                 fact.subject,
@@ -304,6 +336,11 @@ class _Writer:
                 event,
             ),
         )
+
+
+def new_id(prefix: str, now: datetime) -> str:
+    """Give a new printable id: those of one time stand together in an index, which is what keeps writing fast."""
+    return f"{prefix}_{micros(now) // 1000:011x}{secrets.token_hex(5)}"
 
 
 #: Events that are told although they change no state.

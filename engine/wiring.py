@@ -1,4 +1,7 @@
-"""The only module that knows which actions, triggers, providers and sources exist; it builds the application."""
+"""The only module that knows which actions, triggers, providers and sources exist; it builds the application.
+
+Checking and listing need no application, so its parts are imported where it is built.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +18,26 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import actions
 import triggers
-from engine.application import Application
 from engine.calendars import Calendar
 from engine.capabilities import People
 from engine.clock import Clock, SystemClock
 from engine.config import Config, load_config, plugins_folder
 from engine.domain import Person, Roster
-from engine.intake import Intake
 from engine.log import Tell, Tellers
-from engine.plugins import ActionError, Catalogue, Declaration, Storage
-from engine.polls import Polls
+from engine.plugins import Action, ActionError, Catalogue, Declaration, Storage, Trigger
 from engine.problems import Problem, ProblemError, Span, declare
-from engine.runs.dispatch.embedded import EmbeddedDispatcher
-from engine.runs.executor import Executor
-from engine.runs.hub import Hub
-from engine.runs.rows import save_row
-from engine.store import schema
-from engine.store.journal import Journal, Lock
-from engine.store.lookups import Directory, subject_of
-from engine.store.retention import Forgetting
 from engine.workflow.check import Names, check_workflow, emitted_types
 from engine.workflow.library import Compile, WorkflowLibrary, read_templates, workflow_files
 from engine.workflow.model import Step, Workflow
 from engine.workflow.source import SourceFile, read_source
+
+if TYPE_CHECKING:
+    from engine.application import Application
+    from engine.store.journal import Direct, Journal, Lock
 
 BROKEN_PLUGIN = declare(
     "broken-plugin",
@@ -102,7 +98,7 @@ def _installed(problems: list[Problem]) -> Iterator[tuple[str, list[Declaration]
 
 def _load(entry: EntryPoint) -> list[Declaration]:
     loaded = entry.load()
-    return _declarations(loaded) if isinstance(loaded, ModuleType) else list(loaded)
+    return _declarations(loaded) if isinstance(loaded, ModuleType) else _complete(list(loaded))
 
 
 def _of_project(folder: Path | None, problems: list[Problem]) -> Iterator[tuple[str, list[Declaration]]]:
@@ -131,7 +127,15 @@ def _run(path: Path) -> ModuleType:
 
 
 def _declarations(module: ModuleType) -> list[Declaration]:
-    return [value for value in vars(module).values() if isinstance(value, _KINDS)]
+    return _complete([value for value in vars(module).values() if isinstance(value, _KINDS)])
+
+
+def _complete(found: list[Declaration]) -> list[Declaration]:
+    """Finish the classes of inputs, which is otherwise left until they are used: what is wrong in them is said here."""
+    for one in found:
+        model = one.params if isinstance(one, Action | Trigger) else one.options
+        model.model_rebuild()
+    return found
 
 
 def _broken(path: Path, name: str, error: Exception) -> Problem:
@@ -157,7 +161,7 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
     roster = config.roster
     addresses = [person.email for person in roster.people.values() if person.email]
     providers = {name: catalogue.providers.get(one.provider) for name, one in config.connections.items()}
-    files = [read_source(path.name, path.read_bytes())[0] for path in workflow_files(config.workflows)]
+    paths = workflow_files(config.workflows)
     return Names(
         connections={name: declared.serves if declared else () for name, declared in providers.items()},
         providers={name: one.provider for name, one in config.connections.items()},
@@ -169,10 +173,17 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
         rotations=roster.rotations.keys(),
         templates=read_templates(config.templates),
         vars=config.vars,
-        workflows=[Path(file.path).stem for file in files],
-        events=[kind for file in files for kind in emitted_types(file)],
+        workflows=[path.stem for path in paths],
+        events=[kind for path in paths for kind in _emitted(path)],
         timezone=config.timezone,
     )
+
+
+def _emitted(path: Path) -> set[str]:
+    """Give the event types that a workflow file emits; most files emit none, and are not read as YAML for it."""
+    data = path.read_bytes()
+    may_emit = b"event.emit" in data or b"\\" in data  # the name may be written with escapes
+    return emitted_types(read_source(path.name, data)[0]) if may_emit else set()
 
 
 def source_of(config: Config, catalogue: Catalogue, connection: str) -> Any | None:
@@ -232,6 +243,9 @@ def build(
         AlreadyRunning: another engine works on the database.
         NewerSchema: the database was written by a newer version.
     """
+    from engine.store import schema
+    from engine.store.journal import Lock
+
     database = database_path(config)
     lock = Lock(database)
     lock.take()
@@ -293,6 +307,16 @@ class _Assembly:
         self.sources: dict[str, Any] = {}
 
     def application(self, database: Path, given: Mapping[str, Any]) -> Application:
+        from engine.application import Application
+        from engine.intake import Intake
+        from engine.polls import Polls
+        from engine.runs.dispatch.embedded import EmbeddedDispatcher
+        from engine.runs.executor import Executor
+        from engine.runs.hub import Hub
+        from engine.store.journal import Journal
+        from engine.store.lookups import Directory
+        from engine.store.retention import Forgetting
+
         config = self.config
         journal = Journal(database)
         reader, rows = journal.reader(), journal.reader()
@@ -316,7 +340,13 @@ class _Assembly:
             rates={name: one.rate for name, one in config.connections.items() if one.rate is not None},
         )
         executor = Executor(hub)
-        intake = Intake(hub, notify=lambda runs: dispatcher.notify(runs), look=lambda: dispatcher.look())
+        intake = Intake(
+            hub,
+            notify=lambda runs: dispatcher.notify(runs),
+            look=lambda: dispatcher.look(),
+            begin=executor.begin,
+            adopt=lambda begun: dispatcher.adopt(begun),
+        )
         dispatcher = EmbeddedDispatcher(executor, intake.settle)
         hub.events_written, hub.runs_woken, hub.waits_written = intake.wake, dispatcher.notify, dispatcher.look
         watching = {
@@ -494,7 +524,9 @@ class _Rows:
         return [(row["key"], json.loads(row["data"])) for row in rows.fetchall()]
 
     def next(self, counter: str) -> int:
-        def count(cursor: sqlite3.Cursor) -> int:
+        from engine.runs.rows import save_row
+
+        def count(cursor: Direct) -> int:
             key = (self.connection, f"counter/{counter}")
             row = cursor.execute("SELECT data FROM rows WHERE connection = ? AND key = ?", key).fetchone()
             number = (json.loads(row["data"])["last"] if row is not None else 0) + 1
@@ -504,6 +536,8 @@ class _Rows:
         return self.journal.transact_now(count)
 
     def subject(self, subject_type: str, ref: str) -> Any | None:
+        from engine.store.lookups import subject_of
+
         row = self.reader.execute(
             "SELECT state FROM subjects WHERE type = ? AND connection = ? AND (id = ? OR key = ?)",
             (subject_type, self.connection, ref, ref),
@@ -511,6 +545,8 @@ class _Rows:
         return subject_of(subject_type, json.loads(row["state"])) if row is not None else None
 
     def subjects(self, subject_type: str) -> Sequence[Any]:
+        from engine.store.lookups import subject_of
+
         rows = self.reader.execute(
             "SELECT state FROM subjects WHERE type = ? AND connection = ? ORDER BY first_seen DESC, id DESC",
             (subject_type, self.connection),

@@ -43,12 +43,12 @@ connections:
     burst: 10
 ```
 
-`rate` is calls in a `s`, `min`, `h` or `d`; `burst` says how many of them may come at once, by default a tenth of them and
-at least one. In any time there are at most `burst` calls and those that the rate gives in that time, restarts included.
-Each effect, each look whether one is there, each reading of a subject, each look-up and each question what changed is one
-call, also where a provider needs several requests for it. What has to wait is held until its turn, oldest first. After an
-answer 429 with `Retry-After` nobody calls the connection for that time. Without `rate` a connection is called as often as
-it is needed. Effects that are only rows in our own database are no calls.
+`rate` is calls in a `s`, `min`, `h` or `d`; `burst` says how many of them may come at once, by default a tenth of
+them and at least one. In any time there are at most `burst` calls and those that the rate gives in that time,
+restarts included. Each effect, each look whether one is there, each reading of a subject, each look-up and each
+question what changed is one call, also where a provider needs several requests for it. What has to wait is held until
+its turn, oldest first. After an answer 429 with `Retry-After` nobody calls the connection for that time. Without
+`rate` a connection is called as often as it is needed. Effects that are only rows in our own database are no calls.
 """
 
 

@@ -19,6 +19,7 @@ from engine.operations.base import MOST_NAMED, Done, Inputs, NotFound, Refused
 from engine.runs.rows import forget_waits, load_state, run_of, save_row, wake
 from engine.runs.state import Leaf, RunState
 from engine.store.codec import dumps, micros
+from engine.store.journal import Direct
 
 Decision = Literal["repeat", "skip", "done"]
 
@@ -64,7 +65,7 @@ async def retry_run(application: Application, actor: Person, params: RetryRun) -
     number = _find(application, params.run)
     now = application.clock.now()
 
-    def write(cursor: sqlite3.Cursor) -> str:
+    def write(cursor: Direct) -> str:
         row = _row(cursor, number)
         if row["state"] == "held" and row["reason"] is not None:  # put aside: it could not be advanced
             _set_going(cursor, number, now)
@@ -103,7 +104,7 @@ async def decide_run(application: Application, actor: Person, params: DecideRun)
     number = _find(application, params.run)
     now = application.clock.now()
 
-    def write(cursor: sqlite3.Cursor) -> tuple[str, str, list[int], str]:
+    def write(cursor: Direct) -> tuple[str, str, list[int], str]:
         row = _row(cursor, number)
         path, leaf = _parked(row, load_state(cursor.connection, run_of(row)), params.step)
         if row["ended"] is not None and params.decision == "repeat":
@@ -124,7 +125,7 @@ async def decide_run(application: Application, actor: Person, params: DecideRun)
 
 
 def _find(application: Application, ref: str) -> int:
-    """Give the number of the run that a text names: its id, a beginning of it that is unique, or its number.
+    """Give the number of the run that a text names: its id, its number, or a unique beginning or end of it.
 
     A number is never taken as the beginning of an id: nobody shall cancel a run by accident.
     """
@@ -134,14 +135,16 @@ def _find(application: Application, ref: str) -> int:
         condition, arguments = "id = :number", {"number": int(wanted)}
     else:
         begin = wanted if wanted.startswith("run_") else f"run_{wanted}"
-        condition, arguments = "length(:begin) > 4 AND substr(uid, 1, length(:begin)) = :begin", {"begin": begin}
+        condition = "length(:begin) > 4 AND substr(uid, 1, length(:begin)) = :begin"
+        condition += " OR length(:end) >= 4 AND substr(uid, -length(:end)) = :end"
+        arguments = {"begin": begin, "end": wanted}
     rows = application.reader.execute(
         f"SELECT id, uid FROM runs WHERE {condition} ORDER BY id LIMIT {MOST_NAMED + 1}", arguments
     ).fetchall()
     if len(rows) == 1:
         return int(rows[0]["id"])
     if rows:
-        raise NotFound(f"several runs begin with '{ref}': {', '.join(row['uid'] for row in rows[:MOST_NAMED])}")
+        raise NotFound(f"several runs are called '{ref}': {', '.join(row['uid'] for row in rows[:MOST_NAMED])}")
     newest = application.reader.execute("SELECT uid FROM runs ORDER BY id DESC LIMIT 3").fetchall()
     there = f"the newest are {', '.join(row['uid'] for row in newest)}" if newest else "there are none yet"
     raise NotFound(f"no run is called '{ref}'; {there}")
@@ -163,7 +166,7 @@ def _cancelled(uids: Sequence[str], workflow: str | None) -> str:
     return f"{len(uids)} runs of '{workflow}' are cancelled" if uids else f"no run of '{workflow}' goes on"
 
 
-def _refuse_forgotten(cursor: sqlite3.Cursor, row: sqlite3.Row) -> None:
+def _refuse_forgotten(cursor: Direct, row: sqlite3.Row) -> None:
     """Refuse to go on without the records, or without the event, that say what has been done and what for."""
     kept = cursor.execute(
         "SELECT 1 FROM steps JOIN events ON events.id = ? AND events.data IS NOT NULL"
@@ -174,7 +177,7 @@ def _refuse_forgotten(cursor: sqlite3.Cursor, row: sqlite3.Row) -> None:
         raise Refused(f"{row['uid']} failed so long ago that what it did is not kept any more: it cannot go on")
 
 
-def _row(cursor: sqlite3.Cursor, number: int) -> sqlite3.Row:
+def _row(cursor: Direct, number: int) -> sqlite3.Row:
     row: sqlite3.Row = cursor.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone()
     return row
 
@@ -186,14 +189,14 @@ def _shown(state: str) -> str:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def _record(cursor: sqlite3.Cursor, number: int, path: str, kind: str, data: Mapping[str, Any], now: datetime) -> None:
+def _record(cursor: Direct, number: int, path: str, kind: str, data: Mapping[str, Any], now: datetime) -> None:
     cursor.execute(
         "INSERT INTO steps (run, path, kind, data, at) VALUES (?, ?, ?, ?, ?)",
         (number, path, kind, dumps(dict(data)), micros(now)),
     )
 
 
-def _set_going(cursor: sqlite3.Cursor, number: int, now: datetime) -> None:
+def _set_going(cursor: Direct, number: int, now: datetime) -> None:
     cursor.execute(
         "UPDATE runs SET state = 'running', reason = NULL, error = NULL, ended = NULL, wake = wake + 1, updated = ?"
         " WHERE id = ?",
@@ -223,7 +226,7 @@ def _parked(row: sqlite3.Row, state: RunState, step: str | None) -> tuple[str, L
 
 
 def _decide(
-    cursor: sqlite3.Cursor, number: int, path: str, leaf: Leaf, decision: Decision, actor: Person, now: datetime
+    cursor: Direct, number: int, path: str, leaf: Leaf, decision: Decision, actor: Person, now: datetime
 ) -> list[int]:
     if decision == "repeat":
         error = {"message": "it was not known whether it happened", "step": path, "code": "repeated"}
@@ -235,7 +238,7 @@ def _decide(
     return _settle(cursor, leaf.identity, "done" if decision == "done" else "skipped", None, now)
 
 
-def _give_back(cursor: sqlite3.Cursor, number: int, path: str, leaf: Leaf, actor: Person, now: datetime) -> list[int]:
+def _give_back(cursor: Direct, number: int, path: str, leaf: Leaf, actor: Person, now: datetime) -> list[int]:
     """Let an effect of a run that is over count as not done; a run that waits for it does it."""
     _record(cursor, number, path, "closed", {"by": actor}, now)
     error = {"message": f"to be done again, says {actor.name}", "step": path, "code": "repeated"}
@@ -243,7 +246,7 @@ def _give_back(cursor: sqlite3.Cursor, number: int, path: str, leaf: Leaf, actor
 
 
 def _settle(
-    cursor: sqlite3.Cursor, identity: str | None, state: str, error: Mapping[str, Any] | None, now: datetime
+    cursor: Direct, identity: str | None, state: str, error: Mapping[str, Any] | None, now: datetime
 ) -> list[int]:
     """Write what became of an effect, and wake the runs that wait for it."""
     cursor.execute(
@@ -285,7 +288,7 @@ class _Cancel:
         row = self.application.reader.execute("SELECT ended FROM runs WHERE id = ?", (self.number,)).fetchone()
         return row["ended"] is None
 
-    def __call__(self, cursor: sqlite3.Cursor) -> tuple[str, list[int]]:
+    def __call__(self, cursor: Direct) -> tuple[str, list[int]]:
         row = _row(cursor, self.number)
         if row["ended"] is not None:
             raise Refused(f"{row['uid']} is {_shown(row['state'])} already")
@@ -303,7 +306,7 @@ class _Cancel:
         )
         return str(row["uid"]), woken
 
-    def _give_up_effects(self, cursor: sqlite3.Cursor, state: RunState) -> list[int]:
+    def _give_up_effects(self, cursor: Direct, state: RunState) -> list[int]:
         """Say of each effect without a result what is known of it, so that nobody waits for it in vain."""
         woken: list[int] = []
         error = {"message": f"the run was cancelled by {self.actor.name}", "code": "cancelled"}

@@ -77,8 +77,14 @@ def label(value: Any) -> str:
     return str(value)
 
 
+#: So many signs of the end of an id name it.
+SHORTEST_END = 4
+
+
 def find(reader: sqlite3.Connection, table: str, ref: str) -> sqlite3.Row:
-    """Give the row of `runs` or `events` that a text names: its uid, a beginning of it that is unique, or its number.
+    """Give the row of `runs` or `events` that a text names: its uid, its number, or a unique beginning or end of it.
+
+    Ids of one time begin alike, so four signs of an end name one better.
 
     Raises:
         NotFound: there is none, or there are several.
@@ -96,13 +102,16 @@ def find(reader: sqlite3.Connection, table: str, ref: str) -> sqlite3.Row:
     rows = reader.execute(
         f"SELECT * FROM {table} WHERE uid >= ? AND uid < ? ORDER BY uid LIMIT 6", (begin, begin + "\U0010ffff")
     ).fetchall()
+    if not rows and len(ref) >= SHORTEST_END:
+        values = (-len(ref), ref)
+        rows = reader.execute(f"SELECT * FROM {table} WHERE substr(uid, ?) = ? ORDER BY uid LIMIT 6", values).fetchall()
     exact = [row for row in rows if row["uid"] == begin]
     if not rows or begin == prefix:
         raise NotFound(f"there is no {kind} '{ref}'", kind)
     if not exact and len(rows) > 1:
         names = ", ".join(row["uid"] for row in rows[:5])
         more = " …" if len(rows) > 5 else ""
-        raise Ambiguous(f"'{ref}' begins the name of several {kind}s: {names}{more}", kind)
+        raise Ambiguous(f"several {kind}s are called '{ref}': {names}{more}", kind)
     found = (exact or rows)[0]
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeGuard
 
-from engine.domain import FIELDS, kind_of
+from engine.domain import FIELDS, Event, kind_of
 from engine.plugins import (
     Action,
     Effect,
@@ -41,6 +41,7 @@ class Result:
     effect: Effect | None = None
     readings: list[tuple[str, Fact]] = field(default_factory=list)  #: what subjects are, by their connections
     round: int | None = None  #: the round it was asked for in
+    shared: bool = True  #: whether other runs may wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,15 @@ class Intent:
     connection: str | None
     kind: EffectClass
     inputs: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Inputs as they are stored: as JSON, as a restart reads them, and as the action takes them."""
+
+    text: str
+    stored: Mapping[str, Any]
+    params: Any
 
 
 @dataclass(slots=True)
@@ -84,6 +94,13 @@ class Active:
     reread: bool = False  #: somebody else has written records of it
     over: bool = False  #: the run had ended before it was decided about last
     crash: Exception | None = None
+    event: Event | None = None  #: the event that its round began with, once it was read
+    woken: bool = False  #: whether its row may say that something happened
+    written: str = ""  #: the state that its row says
+    works: int = -1  #: how many transactions of others there had been when its row was read (`Journal.works`)
+    new: bool = False  #: its row is written by the commit that is being drafted
+    fresh: bool = False  #: it began in this process and has never been read: nothing of it is unknown
+    listened: bool = False  #: whether it may have rows among the waits
 
     def deliver(self, result: Result) -> None:
         self.inbox.append(result)

@@ -31,6 +31,7 @@ class Perform:
     attempt: int
     inputs: Mapping[str, Any] | None = None
     earlier: bool = False
+    checked: Any = None  #: what the view made of the inputs when it held them against the action's
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +153,11 @@ class View(Protocol):
     def made_here(self, event: Event) -> bool:
         """Whether the event's subject is one that this run made."""
 
-    def check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> None:
-        """Hold rendered inputs against the action's; raises `StepError` with the fault."""
+    def check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> Any:
+        """Hold rendered inputs against the action's; raises `StepError` with the fault.
+
+        What it gives goes with the command, so that whoever performs it need not do the same again.
+        """
 
     def render_template(self, name: str, scope: Scope, data: Mapping[str, Any]) -> str: ...
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +11,7 @@ from engine.plugins import (
     OURSELVES,
     Fact,
 )
-from engine.runs.active import REFRESH, Active, Closing, Intent, Result, kept_records, summary
+from engine.runs.active import REFRESH, Active, Closing, Intent, Result, summary
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
     Command,
@@ -27,13 +26,15 @@ from engine.runs.interpreter import (
 from engine.runs.rows import forget_waits, save_row, wake, wake_about
 from engine.runs.state import IN_DOUBT, Record
 from engine.store.codec import digest, dumps, micros
+from engine.store.journal import Undrafted, Writing
 from engine.store.tables import effects as effects_table
-from engine.store.tables import insert
+from engine.store.tables import insert, update
+from engine.store.tables import runs as runs_table
 from engine.store.tables import steps as steps_table
 from engine.store.tables import waits as waits_table
 
 _RECORD = insert(steps_table, "run", "path", "kind", "data", "at")
-LISTEN = insert(waits_table, "run", "path", "kind", "due", "event_type", "field", "value")
+LISTEN = insert(waits_table, "run", "path", "kind", "due", "event_type", "field", "value").single
 #: Kinds of record that leave something for later: `due` says when.
 _LATER = frozenset({"held", "retry", "pending", "hold"})
 #: States of an effect that has a result.
@@ -52,6 +53,9 @@ _INTENT = insert(
     "attempts",
     "created",
 )
+_RESULT = update(effects_table, "identity", "state", "result", "error", "attempts", "ended")
+_END = update(runs_table, "id", "state", "reason", "error", "ended", "updated")
+_STATE = update(runs_table, "id", "state", "updated")
 
 
 class IdentityClash(Exception):
@@ -68,7 +72,7 @@ class Overtaken(Exception):
 
 @dataclass(slots=True)
 class Commit:
-    """One commit of a run, performed in the writer's thread."""
+    """One commit of a run, drafted or performed in the writer's thread; it does the same each time it is called."""
 
     hub: Hub
     active: Active
@@ -76,158 +80,204 @@ class Commit:
     outcome: Outcome
     intents: Sequence[Intent]
     inline: list[Result]  #: of effects that are part of this commit
-    seen: int | None
+    seen: int | None  #: how often the run had been woken when it decided; None where it decided nothing
+    looked: int | None  #: the newest event that was looked at for what it listens for, where it began to listen
     closings: list[Closing]
     in_doubt: Sequence[str]  #: effects of which it is not known at the run's end whether they happened
     events: list[int] = field(default_factory=list)  #: that were written
     woken: list[int] = field(default_factory=list)  #: other runs
+    again: bool = False  #: whether something came in meanwhile that it has to look at
+    timed: bool = False  #: whether something falls due
+    state: str | None = None  #: what the run's row says afterwards
 
-    def __call__(self, cursor: sqlite3.Cursor) -> None:
+    def __call__(self, tx: Writing) -> None:
         now = self.hub.clock.now()
         self.events.clear()
         self.woken.clear()
-        self._hold_to_the_row(cursor)
+        self.again = False
+        self._hold_to_the_row(tx)
         for intent in self.intents:
-            self._intend(cursor, intent, now)
+            self._intend(tx, intent, now)
         for result in self.results:
-            self._records(cursor, result.records, now)
-        self._records(cursor, self.outcome.records, now)
+            self._records(tx, result.records, now)
+        self._records(tx, self.outcome.records, now)
         for command in self.outcome.commands:
-            self._listen(cursor, command)
+            self._listen(tx, command)
         for result in self.inline:  # after what was decided before them: their timers must not be forgotten with it
-            self._records(cursor, result.records, now)
+            self._records(tx, result.records, now)
         for result in (*self.results, *self.inline):
-            self._result(cursor, result, now)
-        for command in self.outcome.commands:
-            if isinstance(command, End):
-                self._end(cursor, command, now)
+            self._result(tx, result, now)
+        ended = next((one for one in self.outcome.commands if isinstance(one, End)), None)
+        if ended is not None:
+            self._end(tx, ended, now)
         for closing in self.closings:
-            self._result(cursor, closing.result, now)
+            self._result(tx, closing.result, now)
             if closing.kept is not None:
-                save_row(cursor, *closing.kept)
-        self._run(cursor, now)
+                save_row(tx, *closing.kept)
+        if self.seen is not None:
+            self._run(tx, now)
 
-    def _hold_to_the_row(self, cursor: sqlite3.Cursor) -> None:
+    def _hold_to_the_row(self, tx: Writing) -> None:
         """Decide nothing for a run that a person has ended in the meantime."""
-        if (self.outcome.records or self.outcome.commands) and not self.active.over:
-            row = cursor.execute("SELECT ended FROM runs WHERE id = ?", (self.active.run.id,)).fetchone()
-            if row["ended"] is not None:
-                raise Overtaken
+        if not (self.outcome.records or self.outcome.commands) or self.active.new or self.active.over:
+            return
+        if tx.drafted and self.active.works == self.hub.journal.works:
+            return  # nobody but the run itself has written since its row was read
+        works = self.hub.journal.works
+        run = self.active.run.id
+        if tx.one("SELECT ended FROM runs WHERE id = ?", (run,), ("run", run))["ended"] is not None:
+            raise Overtaken
+        if tx.drafted:
+            self.active.works = works
 
-    def _records(self, cursor: sqlite3.Cursor, records: Sequence[Record], now: datetime) -> None:
+    def _records(self, tx: Writing, records: Sequence[Record], now: datetime) -> None:
         run, at = self.active.run.id, micros(now)
         listening = self.active.state.ended is None
         for record in records:
             after_all = record.kind == "hold" or record.path.startswith(IN_DOUBT)  # goes on when the run has ended
             if (listening or after_all) and record.kind in _LATER and record.data.get("due") is not None:
                 kind = "hold" if record.kind == "hold" else "timer"
-                cursor.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = ?", (run, record.path, kind))
-                cursor.execute(LISTEN, (run, record.path, kind, micros(record.data["due"]), None, None, None))
-        lines = [(run, record.path, record.kind, dumps(dict(record.data)), at) for record in kept_records(records)]
-        cursor.executemany(_RECORD, lines)
+                self.active.listened = self.timed = True
+                tx.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = ?", (run, record.path, kind))
+                tx.execute(LISTEN, (run, record.path, kind, micros(record.data["due"]), None, None, None))
+            if record.kind != "hold":  # that only makes a timer
+                tx.add(_RECORD, (run, record.path, record.kind, dumps(record.data), at))
 
-    def _intend(self, cursor: sqlite3.Cursor, intent: Intent, now: datetime) -> None:
+    def _intend(self, tx: Writing, intent: Intent, now: datetime) -> None:
         run, command, hash = self.active.run, intent.command, digest(intent.inputs)
         action = command.step.action
         assert action is not None
-        known = cursor.execute("SELECT * FROM effects WHERE identity = ?", (command.identity,)).fetchone()
-        if known is not None:
-            if known["state"] != "failed" and known["run"] != run.id:
-                if not (action.lasts or command.step.once_per):
-                    raise IdentityClash(command.identity, command.path)
-                raise Overtaken
-            if known["state"] not in ("failed", "skipped", "held") and known["inputs_hash"] != hash:
-                raise IdentityClash(command.identity, command.path)
-            cursor.execute("DELETE FROM effects WHERE id = ?", (known["id"],))
+        if not self.active.fresh or command.step.once_per:
+            self._replace(tx, intent, hash)
         values = (command.identity, run.id, command.path, action.name, intent.connection, intent.kind.value)
-        cursor.execute(_INTENT, (*values, intent.inputs, hash, "intent", 1, micros(now)))
+        tx.add(_INTENT, (*values, intent.inputs, hash, "intent", 1, micros(now)))
 
-    def _result(self, cursor: sqlite3.Cursor, result: Result, now: datetime) -> None:
+    def _replace(self, tx: Writing, intent: Intent, hash: str) -> None:
+        """Make room for an effect whose identity is known already, where it may be done anew."""
+        command, action, about = intent.command, intent.command.step.action, ("effect", intent.command.identity)
+        assert action is not None
+        known = tx.one("SELECT * FROM effects WHERE identity = ?", (command.identity,), about)
+        tx.touch(about)
+        if known is None:
+            return
+        if known["state"] != "failed" and known["run"] != self.active.run.id:
+            if not (action.lasts or command.step.once_per):
+                raise IdentityClash(command.identity, command.path)
+            raise Overtaken
+        if known["state"] not in ("failed", "skipped", "held") and known["inputs_hash"] != hash:
+            raise IdentityClash(command.identity, command.path)
+        if tx.drafted:
+            raise Undrafted  # its row goes before the new one comes
+        tx.execute("DELETE FROM effects WHERE id = ?", (known["id"],))
+
+    def _result(self, tx: Writing, result: Result, now: datetime) -> None:
         if result.identity is not None and result.effect_state is not None:
             ended = micros(now) if result.effect_state in _OVER else None
             outputs = dumps(result.outputs) if result.outputs is not None else None
             error = dumps(dict(result.error)) if result.error is not None else None
-            cursor.execute(
-                "UPDATE effects SET state = ?, result = ?, error = ?, attempts = ?, ended = ? WHERE identity = ?",
-                (result.effect_state, outputs, error, result.attempt, ended, result.identity),
-            )
+            tx.add(_RESULT, (result.identity, result.effect_state, outputs, error, result.attempt, ended))
+        if (result.effect is not None and result.effect.emitted) or result.readings:
+            self._say(tx, result, now)
+        for connection, key, row in result.effect.saved if result.effect is not None else ():
+            save_row(tx, connection, key, row)
+        if result.effect_state in _OVER and result.shared:
+            self._release(tx, result)
+
+    def _say(self, tx: Writing, result: Result, now: datetime) -> None:
+        """Write what an effect did to subjects, or what reading them again gave."""
         cause = subjects.Cause(result.identity, self.active.run.id, self.active.run.depth + 1)
         emitted = list(result.effect.emitted) if result.effect is not None else []
-        said = [subjects.record(cursor, connection, fact, now, cause) for connection, fact in emitted]
-        said += [subjects.record_reading(cursor, connection, fact, now) for connection, fact in result.readings]
+        said = [subjects.record(tx, connection, fact, now, cause) for connection, fact in emitted]
+        said += [subjects.record_reading(tx, connection, fact, now) for connection, fact in result.readings]
         self.events += [number for one in said for number in one.events]
-        self.woken += wake_about(cursor, said)
-        for connection, key, row in result.effect.saved if result.effect is not None else ():
-            save_row(cursor, connection, key, row)
-        if result.effect_state in _OVER:
-            self._release(cursor, result)
+        self.woken += wake_about(tx, said)
 
-    def _release(self, cursor: sqlite3.Cursor, result: Result) -> None:
+    def _release(self, tx: Writing, result: Result) -> None:
         """Wake the runs that wait for this effect's result."""
-        rows = cursor.execute("SELECT run FROM waits WHERE kind = 'effect' AND value = ?", (result.identity,))
-        numbers = [row["run"] for row in rows.fetchall()]
-        wake(cursor, numbers)
-        cursor.execute("DELETE FROM waits WHERE kind = 'effect' AND value = ?", (result.identity,))
+        if tx.drafted:
+            raise Undrafted  # one may begin to wait beside this draft
+        rows = tx.all("SELECT run FROM waits WHERE kind = 'effect' AND value = ?", (result.identity,), None)
+        numbers = [row["run"] for row in rows]
+        wake(tx, numbers)
+        tx.execute("DELETE FROM waits WHERE kind = 'effect' AND value = ?", (result.identity,))
         self.woken += numbers
 
-    def _listen(self, cursor: sqlite3.Cursor, command: Command) -> None:
+    def _listen(self, tx: Writing, command: Command) -> None:
         run = self.active.run.id
         match command:
             case Listen():
+                self.active.listened = True
                 due = micros(command.due) if command.due is not None else None
+                self.timed = self.timed or due is not None
                 if command.kind == "effect":
-                    self._listen_for_effect(cursor, command)
+                    self._listen_for_effect(tx, command)
+                if command.event_type is not None:
+                    self._listen_for_event(tx, command.event_type)
                 values = (run, command.path, command.kind, due, command.event_type, command.field, command.value)
-                cursor.execute(LISTEN, values)
+                tx.execute(LISTEN, values)
             case Unlisten():
-                forget_waits(cursor, run, command.path)
+                forget_waits(tx, run, command.path)
             case Examined():
-                cursor.execute(
+                tx.execute(
                     "UPDATE waits SET cursor = ? WHERE run = ? AND path = ?", (command.cursor, run, command.path)
                 )
             case _:
                 pass
 
-    def _listen_for_effect(self, cursor: sqlite3.Cursor, command: Listen) -> None:
-        """Look again at once where the result has come between the decision and this commit."""
-        run = self.active.run.id
-        cursor.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = 'effect'", (run, command.path))
-        known = cursor.execute("SELECT state FROM effects WHERE identity = ?", (command.value,)).fetchone()
-        if known is None or known["state"] in _OVER:
-            wake(cursor, [run])
+    def _listen_for_event(self, tx: Writing, event_type: str) -> None:
+        """Look again where events came between the decision and this commit: they did not wake it."""
+        self.hub.awaited.add(event_type)
+        tx.touch(("waits", event_type))
+        if self.looked is not None and not self.again and tx.newest("events") > self.looked:
+            wake(tx, [self.active.run.id])
+            self.again = True
 
-    def _end(self, cursor: sqlite3.Cursor, end: End, now: datetime) -> None:
+    def _listen_for_effect(self, tx: Writing, command: Listen) -> None:
+        """Look again at once where the result has come between the decision and this commit."""
+        if tx.drafted:
+            raise Undrafted
+        run = self.active.run.id
+        tx.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = 'effect'", (run, command.path))
+        known = tx.one("SELECT state FROM effects WHERE identity = ?", (command.value,), None)
+        if known is None or known["state"] in _OVER:
+            wake(tx, [run])
+            self.again = True
+
+    def _end(self, tx: Writing, end: End, now: datetime) -> None:
         run = self.active.run
-        forget_waits(cursor, run.id, "")
+        if not self.active.fresh or self.active.listened:
+            forget_waits(tx, run.id, "")
         for path, leaf in self.active.state.leaves.items():
             until = self.active.resting.get(path)
             if leaf.status == "intent" and until is not None and until > now:  # it is looked for all the same
-                cursor.execute(LISTEN, (run.id, path, "hold", micros(until), None, None, None))
-        cursor.executemany(
-            "UPDATE effects SET state = 'unknown' WHERE identity = ?", [(identity,) for identity in self.in_doubt]
-        )
+                tx.execute(LISTEN, (run.id, path, "hold", micros(until), None, None, None))
+                self.timed = True
+        for identity in self.in_doubt:
+            tx.execute("UPDATE effects SET state = 'unknown' WHERE identity = ?", (identity,))
         error = dumps(dict(end.error)) if end.error else None
-        cursor.execute(
-            "UPDATE runs SET state = ?, reason = ?, error = ?, ended = ? WHERE id = ?",
-            (end.state, end.reason, error, micros(now), run.id),
-        )
+        tx.add(_END, (run.id, end.state, end.reason, error, micros(now), micros(now)))
+        tx.touch(("run", run.id), ("runs about", run.subject))
         if end.state != "failed":
             return
         fault = dict(end.error or {})
         data = {"workflow": run.workflow, "run": run.uid, "step": fault.get("step"), "error": fault}
         fact = Fact("workflow.failed", now, data=data)
         cause = subjects.Cause(f"{run.workflow}/{run.key}", run.id, run.depth + 1)
-        self.events += subjects.record(cursor, OURSELVES, fact, now, cause).events
+        self.events += subjects.record(tx, OURSELVES, fact, now, cause).events
 
-    def _run(self, cursor: sqlite3.Cursor, now: datetime) -> None:
+    def _run(self, tx: Writing, now: datetime) -> None:
         run = self.active.run
-        cursor.execute("UPDATE runs SET updated = ? WHERE id = ?", (micros(now), run.id))
-        if self.seen is not None:
-            cursor.execute("UPDATE runs SET wake = 0 WHERE id = ? AND wake = ?", (run.id, self.seen))
-            if self.active.state.ended is None:
-                cursor.execute("UPDATE runs SET state = ? WHERE id = ?", (self._state(now), run.id))
+        if self.seen:
+            tx.execute("UPDATE runs SET wake = 0 WHERE id = ? AND wake = ?", (run.id, self.seen))
+        if self.active.state.ended is not None:
+            return
+        self.state = self._state(now)
+        if self.state != self.active.written:
+            tx.add(_STATE, (run.id, self.state, micros(now)))
 
     def _state(self, now: datetime) -> str:
+        if self.inline:
+            return "running"  # what follows from their results is not decided yet
         for command in self.outcome.commands:
             if isinstance(command, LookUp | Refresh):
                 resting = self.active.resting.get(command.path if isinstance(command, LookUp) else REFRESH)

@@ -54,14 +54,17 @@ def _new(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
     _hold_back(turn, step, path, env)
     with turn.evaluating(step.id, path):
         inputs = _inputs(turn, step, path, env)
-        turn.view.check_inputs(step, inputs)
+        checked = turn.view.check_inputs(step, inputs)
         timeout = None if step.timeout is None else turn.length("timeout", step.timeout, turn.scope(path, env))
-    intent = {"identity": identity, "attempt": 1, "since": turn.view.newest_event, "timeout": timeout}
+    intent: dict[str, Any] = {"identity": identity, "attempt": 1}
+    if timeout is not None:
+        intent["timeout"] = timeout
     if step.action.pending:
+        intent["since"] = turn.view.newest_event
         intent["asked"] = _asked(turn, inputs)
         turn.commands.append(Listen(path, "event", None, ANSWERED, "event.data.question", dumps(identity)))
     turn.put(path, "intent", intent)
-    turn.commands.append(Perform(path, step, identity, 1, inputs))
+    turn.commands.append(Perform(path, step, identity, 1, inputs, checked=checked))
     raise Blocked
 
 

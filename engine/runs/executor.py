@@ -13,15 +13,16 @@ import inspect
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, TypeVar
+from functools import cache, partial
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
 from engine import subjects
 from engine.calendars import Duration
+from engine.domain import Event
 from engine.plugins import (
     Action,
     ActionError,
@@ -36,6 +37,7 @@ from engine.plugins import (
 from engine.runs.active import (
     REFRESH,
     Active,
+    Checked,
     Closing,
     Hold,
     Intent,
@@ -67,12 +69,12 @@ from engine.runs.interpreter import (
 from engine.runs.limits import Limited, Limits
 from engine.runs.rows import effect_row, load_state, run_of
 from engine.runs.settling import given_up, is_left_open
-from engine.runs.state import Leaf, Record
-from engine.runs.view import FRESH, CommittedView, first_fault
+from engine.runs.state import Leaf, Record, Run, RunState
+from engine.runs.view import FRESH, CommittedView, Snapshot, first_fault
 from engine.store.codec import digest, dumps, instant, loads, micros
-from engine.store.journal import StorageUnavailable, Work
-from engine.store.lookups import lookup_key
-from engine.workflow.model import Step
+from engine.store.journal import StorageUnavailable, Work, Writing
+from engine.store.lookups import Lookups, Uncommitted, Unsettled, lookup_key
+from engine.workflow.model import Step, Workflow
 
 T = TypeVar("T")
 
@@ -94,14 +96,28 @@ CUT_OFF = "the engine ended while its call was under way"
 _TIMED = frozenset({"held", "retry", "pending", "wait"})
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run whose first turn is part of the commit that starts it."""
+
+    active: Active
+    write: Commit
+
+
+_is_async = cache(inspect.iscoroutinefunction)
+
+
 class Executor:
     """Brings runs forward, one actor for each that has something to do."""
 
     #: At most this many calls to providers at once.
     max_calls = 64
+    #: Runs that begin with their event's commit, unless so many are at work.
+    max_begun = 192
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
+        self.born = hub.clock.now()  #: no call of an earlier process was made later
         self.active: dict[int, Active] = {}
         self.held: dict[str, Hold] = {}  #: by connection
         self.limits = Limits(hub)
@@ -112,14 +128,41 @@ class Executor:
 
     # --- the actor ---------------------------------------------------------------------------------------------------
 
-    async def run(self, number: int) -> None:
+    def begin(
+        self, tx: Writing, run: Run, workflow: Workflow, event: Event, subject: Mapping[str, Any] | None
+    ) -> Begun | None:
+        """Draft the first turn of a run with the event that starts it; None where it has to wait for the commit.
+
+        `subject` is the state that the event leaves, as JSON.
+        """
+        if self.stopping or len(self.active) >= self.max_begun:
+            return None
+        active = Active(run, RunState(run), workflow, event=event, written=run.state, new=True, fresh=True)
+        known = {(str(run.subject_type), str(run.subject)): subject} if subject is not None else {}
+        world = Uncommitted.of(self.hub.directory, self.hub.clock.now(), known, tx.newest("events"))
+        view = CommittedView(self.hub, active, self.held_until, world)
+        try:
+            outcome = advance(workflow, active.state, view)
+        except Unsettled:
+            return None
+        intents = [self._intent(command) for command in outcome.commands if is_new(command)]
+        if any(one.kind is EffectClass.OWN_ROWS for one in intents):
+            return None  # they are performed before their commit
+        if any(isinstance(command, Close) for command in outcome.commands):
+            return None
+        write = Commit(self.hub, active, [], outcome, intents, [], 0, world.newest, [], [])
+        write(tx)
+        return Begun(active, write)
+
+    async def run(self, number: int, begun: Begun | None = None) -> None:
         """Bring a run as far as it goes, and return when it only waits or has ended."""
-        active = self._load(number)
+        active = begun.active if begun is not None else self._load(number)
         if active is None:
             return
         self.active[number] = active
         try:
-            await self._live(active)
+            again = begun is None or self._committed(active, begun.write)
+            await self._live(active, again)
         finally:
             del self.active[number]
 
@@ -145,6 +188,7 @@ class Executor:
         """Tell a run's actor to look again; False where it has none."""
         active = self.active.get(number)
         if active is not None:
+            active.woken = True
             active.changed.set()
         return active is not None
 
@@ -155,7 +199,10 @@ class Executor:
             active.reread = True
         return self.poke(number)
 
-    async def _live(self, active: Active) -> None:
+    async def _live(self, active: Active, again: bool = True) -> None:
+        """Take turns until nothing is left but to wait; not `again`, it waits for what is under way first."""
+        if not again and active.in_flight:
+            await active.changed.wait()
         while True:
             active.changed.clear()
             if active.crash is not None:
@@ -210,11 +257,13 @@ class Executor:
             await self._commit(active, results, Outcome((), ()), None, applied=len(results))
             results.clear()
             return False
-        seen, outcome = self._decide(active)
+        seen, outcome, looked = self._decide(active)
         intents = [self._intent(command) for command in outcome.commands if is_new(command)]
         inline = [await self._inline(active, one) for one in intents if one.kind is EffectClass.OWN_ROWS]
         try:
-            await self._commit(active, results + inline, outcome, seen, applied=len(results), intents=intents)
+            again = await self._commit(
+                active, results + inline, outcome, seen, applied=len(results), intents=intents, looked=looked
+            )
         except Overtaken:
             active.inbox[:0] = results
             self._reload(active)
@@ -228,26 +277,28 @@ class Executor:
         results.clear()
         self._perform(active, outcome, {result.identity for result in inline})
         self._recover(active)
-        return bool(inline) or (active.state.ended is None and self._wake_of(active.run.id) > 0)
+        return bool(inline) or (active.state.ended is None and (again or active.woken))
 
     def _taken_up(self, active: Active) -> bool:
         row = self.hub.reader.execute("SELECT ended FROM runs WHERE id = ?", (active.run.id,)).fetchone()
         return row["ended"] is None
 
-    def _decide(self, active: Active) -> tuple[int, Outcome]:
-        """Advance on one snapshot of the database."""
-        reader = self.hub.reader
-        reader.execute("BEGIN")
+    def _decide(self, active: Active) -> tuple[int, Outcome, int | None]:
+        """Advance on one snapshot of the database; give also how often it was woken and which events it looked at."""
+        snapshot = Snapshot(self.hub.reader)
+        world = Lookups(cast("sqlite3.Connection", snapshot), self.hub.directory, self.hub.clock.now())
+        view = CommittedView(self.hub, active, self.held_until, world)
         try:
-            seen = self._wake_of(active.run.id)
+            seen = 0
+            if active.woken:
+                active.woken = False
+                seen = int(snapshot.execute("SELECT wake FROM runs WHERE id = ?", (active.run.id,)).fetchone()["wake"])
             active.over = active.state.ended is not None
-            return seen, advance(active.workflow, active.state, CommittedView(self.hub, active, self.held_until))
+            outcome = advance(active.workflow, active.state, view)
+            listens = any(isinstance(one, Listen) and one.event_type is not None for one in outcome.commands)
+            return seen, outcome, view.newest_event if listens else None
         finally:
-            reader.execute("COMMIT")
-
-    def _wake_of(self, number: int) -> int:
-        row = self.hub.reader.execute("SELECT wake FROM runs WHERE id = ?", (number,)).fetchone()
-        return int(row["wake"]) if row else 0
+            snapshot.end()
 
     # --- loading -----------------------------------------------------------------------------------------------------
 
@@ -257,7 +308,8 @@ class Executor:
             return None
         run = run_of(row)
         workflow = self.hub.library.version(run.version, self._stored_version)
-        active = Active(run, load_state(self.hub.reader, run), workflow)
+        active = Active(run, load_state(self.hub.reader, run), workflow, written=run.state, listened=True)
+        active.woken = row["wake"] > 0
         rows = self.hub.reader.execute("SELECT path, due FROM waits WHERE run = ? AND kind = 'hold'", (number,))
         active.resting = {row["path"]: instant(row["due"]) for row in rows.fetchall()}
         return active
@@ -265,7 +317,8 @@ class Executor:
     def _reload(self, active: Active) -> None:
         active.reread = False
         row = self.hub.reader.execute("SELECT * FROM runs WHERE id = ?", (active.run.id,)).fetchone()
-        active.run = run_of(row)
+        active.run, active.event = run_of(row), None
+        active.written, active.fresh, active.listened, active.woken = active.run.state, False, True, row["wake"] > 0
         active.workflow = self.hub.library.version(active.run.version, self._stored_version)
         active.state = load_state(self.hub.reader, active.run)
 
@@ -276,14 +329,17 @@ class Executor:
     def _recover(self, active: Active) -> None:
         """Take up the effects that are written down as begun and of which no call is under way: it was cut off."""
         take_up = self._take_up if active.state.ended is None else self._settle
-        arrived = {result.identity for result in active.inbox}
-        for path, leaf in list(active.state.leaves.items()):
-            waits = leaf.identity in arrived or self._rests(active, path)
-            if leaf.status == "intent" and leaf.identity is not None and not waits:
-                self._spawn(active, leaf.identity, partial(take_up, active, path, leaf))
+        begun = [(p, leaf) for p, leaf in active.state.leaves.items() if leaf.status == "intent" and leaf.identity]
+        for path, leaf in begun:
+            arrived = any(result.identity == leaf.identity for result in active.inbox)
+            if leaf.identity not in active.in_flight and not arrived and not self._rests(active, path):
+                self._spawn(active, str(leaf.identity), partial(take_up, active, path, leaf))
 
-    async def _take_up(self, active: Active, path: str, leaf: Leaf) -> Result:
-        """Find out what became of an effect whose call was cut off, or do it again, as its class allows."""
+    async def _take_up(self, active: Active, path: str, leaf: Leaf, *, answered: bool = False) -> Result:
+        """Find out what became of an effect whose call was cut off, or do it again, as its class allows.
+
+        `answered` says that the call was not cut off but failed without it being known what it did.
+        """
         identity = str(leaf.identity)
         row = effect_row(self.hub.reader, identity)
         step = find_step(active.workflow, self.hub, path)
@@ -293,7 +349,7 @@ class Executor:
             settled = await self._find(active, path, step, leaf, row)
             if settled is not None:
                 return settled
-        elif self._may_be_in_doubt(row) and step.on_unknown != "repeat":
+        elif self._may_be_in_doubt(row) and not answered and step.on_unknown != "repeat":
             return unknown(step, path, identity, leaf.attempt, CUT_OFF)
         return await self._attempt(active, path, step, identity, leaf.attempt, fresh=False)
 
@@ -321,12 +377,10 @@ class Executor:
     def _may_be_in_doubt(row: sqlite3.Row) -> bool:
         return row["class"] in (EffectClass.AT_MOST_ONCE, EffectClass.FINDABLE)
 
-    async def _find(
-        self, active: Active, path: str, step: Step, leaf: Leaf, row: sqlite3.Row, *, at_once: bool = False
-    ) -> Result | None:
+    async def _find(self, active: Active, path: str, step: Step, leaf: Leaf, row: sqlite3.Row) -> Result | None:
         """Look whether the effect is there; None where it is not. Neither too early nor a failed look decides."""
         identity = str(leaf.identity)
-        visible = None if at_once else self._visible_at(active, path, step, leaf)
+        visible = self._visible_at(active, path, step, leaf)
         if visible is not None and self.hub.clock.now() < visible:
             return self._rest(active, path, visible)
         if identity in self.limits.looked_for:  # in vain, and its call has been waiting for its turn since
@@ -360,7 +414,8 @@ class Executor:
         ).fetchone()
         if not after or row["at"] is None:
             return None
-        return instant(row["at"]) + timedelta(seconds=self._attempt_limit(step, leaf.timeout) + after)
+        last = max(instant(row["at"]), self.born)  # what was made again after a look has no record of its own
+        return last + timedelta(seconds=self._attempt_limit(step, leaf.timeout) + after)
 
     def _rest(self, active: Active, path: str, until: datetime) -> Result:
         """Leave something that was tried in vain for later, by a row that falls due."""
@@ -407,29 +462,22 @@ class Executor:
         active.in_flight[name] = asyncio.create_task(call(), name=f"{active.run.uid} {name}")
 
     async def _attempt_of(self, active: Active, command: Perform) -> Result:
-        """Make an attempt; before a further one of what can be found, see whether an earlier one made it."""
-        work = (active, command.path, command.step, command.identity, command.attempt)
-        if command.inputs is not None:
-            return await self._attempt(*work)
-        row = effect_row(self.hub.reader, command.identity)
-        if row is not None and self._finder(row) is not None:
-            leaf = active.state.leaves[command.path]
-            found = await self._find(active, command.path, command.step, leaf, row, at_once=True)
-            if found is not None:
-                return found
-        return await self._attempt(*work, fresh=False)
+        leaf = active.state.leaves[command.path]
+        if leaf.doubtful:  # the attempt before may have done it: we look before we make it again
+            return await self._take_up(active, command.path, leaf, answered=True)
+        work = (command.path, command.step, command.identity, command.attempt)
+        return await self._attempt(active, *work, checked=command.checked, fresh=command.checked is not None)
 
     async def _inline(self, active: Active, intent: Intent) -> Result:
         """Perform an effect that is only rows of our own: its result is part of the commit of its intent."""
         command = intent.command
         work = (command.path, command.step, command.identity, command.attempt)
-        return await self._attempt(active, *work, inputs=command.inputs)
+        return await self._attempt(active, *work, checked=command.checked, goes_out=False)
 
     def _intent(self, command: Perform) -> Intent:
-        inputs = command.inputs or {}
         assert command.step.action is not None
         connection = self._connection_of(command.step.action, command.step)
-        return Intent(command, connection, self._class_of(command.step, inputs), dumps(dict(inputs)))
+        return Intent(command, connection, self._class_of(command.step, command.checked.params), command.checked.text)
 
     async def _attempt(
         self,
@@ -438,8 +486,9 @@ class Executor:
         step: Step,
         identity: str,
         attempt: int,
-        inputs: Mapping[str, Any] | None = None,
+        checked: Checked | None = None,
         fresh: bool = True,
+        goes_out: bool = True,
     ) -> Result:
         """Call the action once with its stored inputs, and say what came of it.
 
@@ -447,38 +496,37 @@ class Executor:
         """
         leaf = active.state.leaves[path]
         created = self.hub.clock.now()
-        goes_out = inputs is None
-        if inputs is None:
+        if checked is None:
             row = effect_row(self.hub.reader, identity)
             assert row is not None
-            inputs, created = loads(row["inputs"]), instant(row["created"])
+            checked, created = Checked(row["inputs"], loads(row["inputs"]), None), instant(row["created"])
         assert step.action is not None
         connection = self._connection_of(step.action, step)
         hold = self.held.get(connection) if connection is not None else None
         if hold is not None:
             until = self._left_alone(hold)
             if until is not None:
-                return self._hold(path, leaf, step, until, hold.why, fresh=fresh)
+                return self._hold(active, path, leaf, step, until, hold.why, fresh=fresh)
         turn = await self.limits.turn(connection, identity) if goes_out else None
         if turn is not None:
             why = self.limits.why(connection)
-            return self._hold(path, leaf, step, turn, why, "rate-limited", fresh=fresh)
+            return self._hold(active, path, leaf, step, turn, why, "rate-limited", fresh=fresh)
         self.limits.looked_for.discard(identity)
         if hold is not None:
             hold.probing = True
         effect = self._effect(active, path, identity, created, attempt)
         try:
-            outcome = await self._call(active, step, effect, inputs, leaf.timeout)
+            outcome = await self._call(active, step, effect, checked, leaf.timeout)
         except ConnectionBroken as error:
             if connection is None:
                 return self._failure(step, leaf, path, str(error), "connection-broken", False)
             hold = self.held[connection] = Hold(self.hub.clock.now() + HOLD, str(error))
             self.hub.tell("connection.held", f"{connection} is held: {error}", connection=connection, until=hold.until)
-            return self._hold(path, leaf, step, hold.until, hold.why, fresh=fresh)
+            return self._hold(active, path, leaf, step, hold.until, hold.why, fresh=fresh)
         except Exception as error:  # noqa: BLE001  a plugin's bug is the run's failure, not the engine's
             if isinstance(error, RetryLater) and error.too_often and error.after:
                 await self.limits.close(connection, error.after)
-            return self._fault(active, path, step, identity, inputs, error)
+            return self._fault(active, path, step, identity, checked, error)
         finally:
             if hold is not None:
                 hold.probing = False
@@ -487,7 +535,7 @@ class Executor:
         return self._success(path, identity, effect, step, outcome, leaf.timeout)
 
     def _fault(
-        self, active: Active, path: str, step: Step, identity: str, inputs: Mapping[str, Any], error: Exception
+        self, active: Active, path: str, step: Step, identity: str, checked: Checked, error: Exception
     ) -> Result:
         """Say what a failed attempt leads to: the end of it, another one, or that a person has to decide."""
         leaf = active.state.leaves[path]
@@ -504,26 +552,30 @@ class Executor:
             case _:
                 message, code = f"{type(error).__name__}: {error}", "action-crashed"
                 self.hub.tell("effect.crashed", f"{step.id}: {message}", run=active.run.uid)
-        kind = self._class_of(step, inputs) if doubtful else None
+        kind = self._class_of(step, self._params(step, checked)) if doubtful else None
         if kind is EffectClass.AT_MOST_ONCE and step.on_unknown != "repeat":
             return unknown(step, path, identity, leaf.attempt, message)
-        if kind is EffectClass.FINDABLE:  # another attempt looks first, and not before it can be seen
-            visible = self._visible_at(active, path, step, leaf)
-            left = (visible - self.hub.clock.now()).total_seconds() if visible is not None else 0.0
-            after = max(after or 0.0, left)
-        return self._failure(step, leaf, path, message, code, False, after)
+        return self._failure(step, leaf, path, message, code, False, after, doubtful)
 
     async def _call(
-        self, active: Active, step: Step, effect: Effect, inputs: Mapping[str, Any], timeout: Duration | None
+        self, active: Active, step: Step, effect: Effect, checked: Checked, timeout: Duration | None
     ) -> Any:
         action = step.action
         assert action is not None
-        params = action.params.model_validate(dict(inputs), context={"people": self.hub.directory.people})
+        params = self._params(step, checked)
         context = ActionContext(self.hub, active, step, effect)
         async with asyncio.timeout(self._attempt_limit(step, timeout)):
-            if inspect.iscoroutinefunction(action.function):
+            if _is_async(action.function):
                 return await action.function(params, context)
             return await asyncio.to_thread(action.function, params, context)
+
+    def _params(self, step: Step, checked: Checked) -> Any:
+        """Give stored inputs as the action takes them."""
+        assert step.action is not None
+        if checked.params is not None:
+            return checked.params
+        context = {"people": self.hub.directory.people}
+        return step.action.params.model_validate(dict(checked.stored), context=context)
 
     def _attempt_limit(self, step: Step, timeout: Duration | None) -> float:
         """Give how long one attempt may take, in seconds; the time-out of a question is that of its answer."""
@@ -552,7 +604,10 @@ class Executor:
             text = f"its output is {size:,} bytes as JSON; at most {MAX_OUTPUT:,} are kept"
             return self._failure(step, leaf, path, text, "output-too-large", True)
         done = Record(path, "done", {"outputs": outputs})
-        return Result([done], identity, "done", step.action.name, outputs, attempt=effect.attempt, effect=effect)
+        shared = bool(step.once_per)
+        return Result(
+            [done], identity, "done", step.action.name, outputs, attempt=effect.attempt, effect=effect, shared=shared
+        )
 
     def _failure(
         self,
@@ -563,6 +618,7 @@ class Executor:
         code: str,
         permanent: bool,
         after: float | None = None,
+        doubtful: bool = False,
     ) -> Result:
         if step is None:
             error = {"message": message, "step": path, "code": code}
@@ -571,11 +627,14 @@ class Executor:
             after_failed_attempt(step, leaf, message, code, self.hub.clock.now(), permanent=permanent, after=after),
             path=path,
         )
+        if doubtful is not leaf.doubtful:
+            record = replace(record, data={**record.data, "doubtful": doubtful})
         state = "failed" if record.kind == "failed" else "intent"
         return Result([record], leaf.identity, state, error=record.data["error"], attempt=leaf.attempt)
 
     def _hold(
         self,
+        active: Active,
         path: str,
         leaf: Leaf,
         step: Step,
@@ -590,6 +649,7 @@ class Executor:
         if leaf.attempt > 1 or not fresh:
             data = {"attempt": leaf.attempt, "due": until, "error": error}
             return Result([Record(path, "retry", data)], leaf.identity, "intent", error=error, attempt=leaf.attempt)
+        active.fresh = False  # its row is there when it goes out
         held = Record(path, "held", {"due": until, "error": error})
         return Result([held], leaf.identity, "held", error=error)
 
@@ -616,13 +676,12 @@ class Executor:
     def _connection_of(self, action: Action, step: Step) -> str | None:
         return self.hub.serve(action.capability, step.connection)[0] if action.capability else None
 
-    def _class_of(self, step: Step, inputs: Mapping[str, Any]) -> EffectClass:
+    def _class_of(self, step: Step, params: Any) -> EffectClass:
         """Give the class of an effect: the provider's for its method, or the action's own."""
         action = step.action
         assert action is not None
         if action.own_class is not None:
-            context = {"people": self.hub.directory.people}
-            declared = action.class_of(action.params.model_validate(dict(inputs), context=context))
+            declared = action.class_of(params)
             if declared is not None:
                 return declared
         if action.capability is None:
@@ -693,24 +752,42 @@ class Executor:
         seen: int | None,
         applied: int | None = None,
         intents: Sequence[Intent] = (),
-    ) -> None:
-        """Write results, decisions and intents in one commit, then take the results in and pass the word on."""
+        looked: int | None = None,
+    ) -> bool:
+        """Write results, decisions and intents in one commit, then take the results in and pass the word on.
+
+        Gives whether something came in meanwhile that the run has to look at.
+        """
         fresh = results if applied is None else results[applied:]
         for result in fresh:
             active.state.apply_all(kept_records(result.records))
         inline = fresh if applied is not None else []
         doubtful = in_doubt(active)
         closings = self._closings(outcome)
-        write = Commit(self.hub, active, results[:applied], outcome, intents, inline, seen, closings, doubtful)
-        await self.hub.journal.transact(write)
-        for result in results:
+        write = Commit(self.hub, active, results[:applied], outcome, intents, inline, seen, looked, closings, doubtful)
+        if results or outcome.records or outcome.commands or seen:
+            await self.hub.journal.commit(write)
+        self._pass_on(active, write)
+        return write.again
+
+    def _committed(self, active: Active, write: Commit) -> bool:
+        """Begin what the first turn of a run asked for, after its commit; give whether to take another at once."""
+        active.new = False
+        self._pass_on(active, write)
+        self._perform(active, write.outcome, set())
+        return write.again or active.woken
+
+    def _pass_on(self, active: Active, write: Commit) -> None:
+        """Tell of what was committed, and wake whom it concerns."""
+        active.written = write.state or active.written
+        for result in (*write.results, *write.inline):
             self._report(active, result)
-        for command in outcome.commands:
+        for command in write.outcome.commands:
             if isinstance(command, End):
                 self._report_end(active, command)
         if write.events:
             self.hub.events_written()
-        if any(isinstance(command, Listen) for command in outcome.commands) or results:
+        if write.timed:
             self.hub.waits_written()
         if write.woken:
             self.hub.runs_woken(write.woken)

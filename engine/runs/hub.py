@@ -46,6 +46,9 @@ class Hub:
     #: called after a commit that woke other runs
     runs_woken: Callable[[Sequence[int]], None] = lambda runs: None
 
+    #: types of events that runs may be waiting for
+    awaited: set[str] = field(default_factory=set)
+
     def lookups(self, answers: Mapping[str, Any] | None = None) -> Lookups:
         return Lookups(self.reader, self.directory, self.clock.now(), answers or {})
 

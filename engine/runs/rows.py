@@ -3,48 +3,57 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine import subjects
 from engine.runs.state import Record, Run, RunState
 from engine.store.codec import dumps, instant, loads
+from engine.store.journal import Writing
 
 
-def wake(cursor: sqlite3.Cursor, runs: Sequence[int]) -> None:
+def wake(tx: Writing, runs: Iterable[int]) -> None:
     """Mark runs as having something to look at."""
-    cursor.executemany("UPDATE runs SET wake = wake + 1 WHERE id = ?", [(number,) for number in runs])
+    for number in runs:
+        tx.execute("UPDATE runs SET wake = wake + 1 WHERE id = ?", (number,))
 
 
-def wake_about(cursor: sqlite3.Cursor, recorded: Iterable[subjects.Recorded]) -> list[int]:
+def going_about(tx: Writing, subject: str) -> list[int]:
+    """Give the runs about a subject that have not ended."""
+    rows = tx.all(
+        "SELECT id FROM runs WHERE subject = ? AND ended IS NULL", (subject,), ("runs about", subject), own=True
+    )
+    return [row["id"] for row in rows]
+
+
+def wake_about(tx: Writing, recorded: Iterable[subjects.Recorded]) -> list[int]:
     """Wake the runs about subjects whose state changed without an event that is matched, which would wake them."""
     woken: list[int] = []
     for one in recorded:
         if one.changed is not None:
-            rows = cursor.execute("SELECT id FROM runs WHERE subject = ? AND ended IS NULL", (one.changed,)).fetchall()
-            woken += [row["id"] for row in rows]
-    wake(cursor, woken)
+            woken += going_about(tx, one.changed)
+    wake(tx, woken)
     return woken
 
 
-def forget_waits(cursor: sqlite3.Cursor, run: int, path: str) -> None:
+def forget_waits(tx: Writing, run: int, path: str) -> None:
     """Remove what a run listens for at a path and under it; the empty path is everything."""
     if not path:
-        cursor.execute("DELETE FROM waits WHERE run = ?", (run,))
+        tx.execute("DELETE FROM waits WHERE run = ?", (run,))
         return
     own = (run, path, *(f"{path}{mark}" for mark in ("/", "#", "[", "!")))
-    cursor.execute(
+    tx.execute(
         "DELETE FROM waits WHERE run = ? AND (path = ?" + " OR substr(path, 1, length(?)) = ?" * 4 + ")",
         (own[0], own[1], *(text for mark in own[2:] for text in (mark, mark))),
     )
 
 
-def save_row(cursor: sqlite3.Cursor, connection: str, key: str, row: Mapping[str, Any] | None) -> None:
+def save_row(tx: Writing, connection: str, key: str, row: Mapping[str, Any] | None) -> None:
     """Keep a provider's row, or delete it."""
     if row is None:
-        cursor.execute("DELETE FROM rows WHERE connection = ? AND key = ?", (connection, key))
+        tx.execute("DELETE FROM rows WHERE connection = ? AND key = ?", (connection, key))
     else:
-        cursor.execute(
+        tx.execute(
             "INSERT OR REPLACE INTO rows (connection, key, data) VALUES (?, ?, ?)", (connection, key, dumps(row))
         )
 

@@ -66,6 +66,7 @@ class Leaf:
     since: int = 0
     asked: tuple[str, ...] = ()  #: ids of those who may answer
     timeout: Duration | None = None  #: of one attempt, or from delivery to the answer
+    doubtful: bool = False  #: whether the last attempt may have done it although it failed
 
 
 @dataclass(slots=True)
@@ -126,6 +127,7 @@ class RunState:
         leaf.since = data.get("since", leaf.since)
         leaf.asked = tuple(data.get("asked", leaf.asked))
         leaf.timeout = data.get("timeout", leaf.timeout)
+        leaf.doubtful = data.get("doubtful", leaf.doubtful)
         self.leaves[path] = leaf
         self._take(data)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,6 +14,7 @@ from engine.runs.state import Leaf, Record, RunState
 from engine.store.codec import decode, encode
 from engine.workflow.expressions import EvaluationError, Expression, NeedLookup, Scope, Text
 from engine.workflow.model import Length, Workflow
+from engine.workflow.scope import Names
 
 #: Where the look-ups of `vars` are recorded.
 VARS = "!vars"
@@ -114,28 +115,37 @@ class Turn:
         """Give what an expression at a path reads."""
         state, view = self.state, self.view
         view.world.answers = state.answers.get(path, {})
-        names: dict[str, Any] = {
-            "event": env.names.get("arriving", view.event),
-            "vars": {**view.world.directory.vars, **(state.vars or env.names.get("vars_so_far") or {})},
+        known = env.names
+        names = {
             "steps": env.outputs,
-            "item": env.names.get("item"),
-            "iteration": env.names.get("iteration"),
+            "item": known.get("item"),
+            "iteration": known.get("iteration"),
             "inputs": {},
-            "run": {
-                "id": state.run.uid,
-                "key": state.run.key,
-                "round": state.run.round,
-                "event": view.event,
-                "started_at": state.run.created,
-                "error": env.names.get("run_error"),
-            },
-            "workflow": {"id": self.workflow.id, "name": self.workflow.name, "owner": self.workflow.owner},
+        }
+        if "arriving" in known:
+            names["event"] = known["arriving"]
+        later: dict[str, Callable[[], Any]] = {
+            "event": lambda: view.event,
+            "vars": lambda: {**view.world.directory.vars, **(state.vars or known.get("vars_so_far") or {})},
+            "run": lambda: self._run(known.get("run_error")),
+            "workflow": lambda: {"id": self.workflow.id, "name": self.workflow.name, "owner": self.workflow.owner},
         }
         if state.run.subject_type is not None:
-            names[state.run.subject_type] = view.subject
+            later[state.run.subject_type] = lambda: view.subject
         directory = view.world.directory
         now = state.asking.get(path, view.now)
-        return Scope(names, view.world, now, directory.zone, directory.default_calendar)
+        return Scope(Names(names, later), view.world, now, directory.zone, directory.default_calendar)
+
+    def _run(self, error: Any) -> Mapping[str, Any]:
+        run = self.state.run
+        return {
+            "id": run.uid,
+            "key": run.key,
+            "round": run.round,
+            "event": self.view.event,
+            "started_at": run.created,
+            "error": error,
+        }
 
     def render(self, tree: Any, scope: Scope, *, markdown: bool) -> Any:
         """Give the value of a tree; depth is bounded by the reader."""

@@ -12,15 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.domain import Event, Person
-from engine.runs.active import Active
+from engine.runs.active import Active, Checked
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
     KnownEffect,
     StepError,
 )
 from engine.runs.rows import effect_row
-from engine.store.codec import decode, encode, instant, loads
-from engine.store.lookups import event_of, subject_of
+from engine.store.codec import decode, encode, instant, loads, plain_json
+from engine.store.lookups import Lookups, Uncommitted, event_of, subject_of
 from engine.workflow.expressions import Scope
 from engine.workflow.model import Step
 from engine.workflow.templates import TemplateProblem, compile_template
@@ -38,30 +38,56 @@ def first_fault(error: ValidationError) -> str:
     return f"'{place}': {text}" if place else text
 
 
+class Snapshot:
+    """One state of the database for everything that a turn reads; it begins with the first reading."""
+
+    def __init__(self, reader: sqlite3.Connection) -> None:
+        self._reader, self._begun = reader, False
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        if not self._begun:
+            self._reader.execute("BEGIN")
+            self._begun = True
+        return self._reader.execute(sql, values)
+
+    def end(self) -> None:
+        if self._begun:
+            self._reader.execute("COMMIT")
+
+
 class CommittedView:
     """The world as committed when a step is decided (`interpreter.View`)."""
 
-    def __init__(self, hub: Hub, active: Active, held_until: Callable[[Step], datetime | None]) -> None:
+    def __init__(self, hub: Hub, active: Active, held_until: Callable[[Step], datetime | None], world: Lookups) -> None:
         self._hub, self._active, self._held_until = hub, active, held_until
-        self.world = hub.lookups()
-        self.now = self.world.now
+        self.world = world
+        self.now = world.now
 
-    @cached_property
+    @property
+    def _reader(self) -> Any:
+        return self.world.reader
+
+    @property
     def event(self) -> Event:
-        return event_of(
-            self._hub.reader.execute("SELECT * FROM events WHERE id = ?", (self._active.run.round_event,)).fetchone()
-        )
+        if self._active.event is None:
+            number = self._active.run.round_event
+            self._active.event = event_of(
+                self._reader.execute("SELECT * FROM events WHERE id = ?", (number,)).fetchone()
+            )
+        return self._active.event
 
     @cached_property
     def _row(self) -> sqlite3.Row | None:
         run = self._active.run
-        row: sqlite3.Row | None = self._hub.reader.execute(
+        row: sqlite3.Row | None = self._reader.execute(
             "SELECT * FROM subjects WHERE type = ? AND id = ?", (run.subject_type, run.subject)
         ).fetchone()
         return row
 
     @cached_property
     def subject(self) -> Any | None:
+        if isinstance(self.world, Uncommitted):
+            return self.world.subject(str(self._active.run.subject_type), str(self._active.run.subject))
         row = self._row
         return subject_of(row["type"], json.loads(row["state"])) if row is not None else None
 
@@ -71,21 +97,26 @@ class CommittedView:
 
     @property
     def stale(self) -> bool:
+        subject = self._active.run.subject
+        if subject is None or not self._hub.can_reread(subject.partition(":")[0]):
+            return False
         row = self._row
-        if row is None or not self._hub.can_reread(row["connection"]):
+        if row is None:
             return False
         return self.now - instant(row["refreshed"]) > FRESH
 
     @cached_property
     def newest_event(self) -> int:
-        return int(self._hub.reader.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
+        if isinstance(self.world, Uncommitted):
+            return self.world.newest
+        return int(self._reader.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
 
     @property
     def owner(self) -> Person | None:
         return self._hub.owner_of(self._active.workflow.owner)
 
     def effect(self, identity: str) -> KnownEffect | None:
-        row = effect_row(self._hub.reader, identity)
+        row = effect_row(self._reader, identity)
         if row is None:
             return None
         return KnownEffect(row["state"], row["run"], loads(row["result"]))
@@ -95,31 +126,33 @@ class CommittedView:
 
     def events(self, event_type: str, after: int, subjects: Sequence[str] = ()) -> Sequence[tuple[int, Event]]:
         about = f" AND subject IN ({', '.join('?' * len(subjects))})" if subjects else ""
-        rows = self._hub.reader.execute(
+        rows = self._reader.execute(
             f"SELECT * FROM events WHERE type = ? AND id > ? AND state != 'ignored'{about} ORDER BY id",
             (event_type, after, *subjects),
         )
         return [(row["id"], event_of(row)) for row in rows]
 
     def made_here(self, event: Event) -> bool:
-        row = self._hub.reader.execute(
+        row = self._reader.execute(
             "SELECT cause_run FROM events WHERE subject = ? ORDER BY id LIMIT 1", (event.subject,)
         ).fetchone()
         if row is not None and row["cause_run"] == self._active.run.id:
             return True
-        made = self._hub.reader.execute(  # at a vendor that tells of it only when something happens to it
+        made = self._reader.execute(  # at a vendor that tells of it only when something happens to it
             "SELECT action FROM effects WHERE run = ? AND state = 'done' AND json_extract(result, '$.id') = ?",
             (self._active.run.id, event.subject),
         )
         return any(row["action"].rpartition(".")[2] in _MAKING for row in made.fetchall())
 
-    def check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> None:
+    def check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> Checked:
         assert step.action is not None
+        plain = encode(inputs)
         try:
-            stored = decode(encode(dict(inputs)))
-            step.action.params.model_validate(stored, context={"people": self._hub.directory.people})
+            stored = decode(plain)
+            params = step.action.params.model_validate(stored, context={"people": self._hub.directory.people})
         except ValidationError as error:
             raise StepError(first_fault(error), "bad-input") from None
+        return Checked(plain_json(plain), stored, params)
 
     def render_template(self, name: str, scope: Scope, data: Mapping[str, Any]) -> str:
         sources = self._active.workflow.templates

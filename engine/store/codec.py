@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 from engine.calendars import Duration, parse_duration
 from engine.domain import RECORDS, kind_of
 
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {cls: kind for kind, cls in RECORDS.items()}
 _FIELDS: dict[type, list[str]] = {cls: [f.name for f in dataclasses.fields(cls)] for cls in _KINDS}
@@ -100,7 +101,7 @@ def dumps(value: Any) -> str:
 
 def plain_json(value: Any) -> str:
     """Give the text of a JSON value that is encoded already."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _write(value)
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -111,9 +112,11 @@ def loads(text: str | None) -> Any:
     return None if text is None else decode(json.loads(text))
 
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _LETTERS for second in _LETTERS]
+
+
 def digest(*parts: str) -> str:
     """Give a short, stable hash of texts: 26 characters of base32, safe in names."""
-    import base64
-
-    raw = hashlib.sha256("\x00".join(parts).encode()).digest()[:16]
-    return base64.b32encode(raw).decode().rstrip("=").lower()
+    number = int.from_bytes(hashlib.sha256("\x00".join(parts).encode()).digest()[:16]) << 2
+    return "".join([_PAIRS[number >> place & 0x3FF] for place in range(120, -1, -10)])

@@ -3,6 +3,10 @@
 A caller hands in a function of a cursor; it runs in the writer's thread inside the common transaction, sees what the
 functions before it wrote, and is answered after the commit. One that raises is undone alone. Reading is done on
 connections of one's own and sees what is committed.
+
+What is done thousands of times a second is *drafted*: such functions run on the caller's thread, read what is
+committed and gather rows in memory, while the writer's thread commits the draft before; it then writes each table's
+rows with one statement. Two threads that both work in Python would only wait for each other.
 """
 
 from __future__ import annotations
@@ -12,13 +16,17 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from engine.store.tables import Rows
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Cursor], T]
+Work = Callable[[Any], T]
 
 
 #: SQLite's primary result codes that say that the file, not the statement, is the trouble.
@@ -54,7 +62,12 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """Open the file with the settings that the promises rest on, and assert them."""
     mode = "ro" if readonly else "rwc"
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=10
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=10,
+        cached_statements=512,
     )
     connection.execute("PRAGMA busy_timeout = 10000")
     if not readonly and connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
@@ -103,14 +116,182 @@ class Lock:
             self._file = None
 
 
+class Undrafted(Exception):
+    """This cannot be decided before what was drafted beside it is committed: it is done in the writer's thread."""
+
+
+class Writing(Protocol):
+    """What a unit of work writes to: a draft of the next commit, or the open transaction itself."""
+
+    @property
+    def drafted(self) -> bool:
+        """Whether it is a draft, so that nothing is in the database before the commit."""
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection that the open transaction can be read on."""
+
+    def add(self, rows: Rows, values: Sequence[Any]) -> None:
+        """Write a row of one of the statements that are gathered."""
+
+    def insert(self, rows: Rows, values: Sequence[Any]) -> int:
+        """Write a row whose first column is its id, which is given."""
+
+    def amend(self, rows: Rows, number: int, **values: Any) -> None:
+        """Change columns of the row with an id that was inserted just now."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """Write with a statement of its own, after all rows that are gathered."""
+
+    def one(self, sql: str, values: Sequence[Any], about: Hashable, *, own: bool = False) -> Any:
+        """Read a row; None where there is none. `about` names what must not have been touched in this draft.
+
+        With `own`, what this unit itself has touched is no bar.
+        """
+
+    def all(self, sql: str, values: Sequence[Any], about: Hashable, *, own: bool = False) -> list[Any]:
+        """Read rows, as `one`."""
+
+    def touch(self, *about: Hashable) -> None:
+        """Say that what others might read was changed."""
+
+    def newest(self, table: str) -> int:
+        """Give the greatest id of a table, 0 where it is empty."""
+
+
+@cache
+def _statement(rows: Rows, count: int) -> str:
+    return rows.sql(count)
+
+
+class Direct(sqlite3.Cursor):
+    """The open transaction as a cursor that also writes row by row what drafts gather (`Writing`)."""
+
+    drafted = False
+
+    def add(self, rows: Rows, values: Sequence[Any]) -> None:
+        self.execute(rows.single, values)
+
+    def insert(self, rows: Rows, values: Sequence[Any]) -> int:
+        self.execute(rows.single, (None, *values))
+        return int(self.lastrowid or 0)
+
+    def amend(self, rows: Rows, number: int, **values: Any) -> None:
+        changes = ", ".join(f"{name} = ?" for name in values)
+        self.execute(f"UPDATE {rows.table} SET {changes} WHERE id = ?", (*values.values(), number))
+
+    def one(self, sql: str, values: Sequence[Any], about: Hashable, *, own: bool = False) -> Any:
+        return self.execute(sql, values).fetchone()
+
+    def all(self, sql: str, values: Sequence[Any], about: Hashable, *, own: bool = False) -> list[Any]:
+        return self.execute(sql, values).fetchall()
+
+    def touch(self, *about: Hashable) -> None:
+        """Change nothing: all that follows sees what was written."""
+
+    def newest(self, table: str) -> int:
+        return int(self.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0])
+
+
+class Draft:
+    """What the next commit will write, gathered in memory by units of work that only read what is committed.
+
+    A unit that would have to see what another unit of the same draft has written is told so by `Undrafted`, and is
+    done after it in a transaction.
+    """
+
+    drafted = True
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        raise Undrafted
+
+    def __init__(self, reader: sqlite3.Connection) -> None:
+        self._reader = reader
+        self.rows: dict[Rows, list[Sequence[Any]]] = {}
+        self.statements: list[tuple[str, Sequence[Any]]] = []
+        self._touched: set[Hashable] = set()
+        self._own: set[Hashable] = set()
+        self._ids: dict[str, int] = {}
+        self._marks: dict[Rows, int] = {}
+        self._statements = 0
+
+    def begin(self) -> None:
+        """Begin a unit."""
+        self._touched |= self._own
+        self._own.clear()
+        self._marks = {rows: len(lines) for rows, lines in self.rows.items()}
+        self._statements = len(self.statements)
+
+    def take_back(self) -> None:
+        """Forget what the unit wrote. What it touched stays touched, which costs nothing but a transaction."""
+        for rows, lines in self.rows.items():
+            del lines[self._marks.get(rows, 0) :]
+        del self.statements[self._statements :]
+
+    @property
+    def empty(self) -> bool:
+        return not self.statements and not any(self.rows.values())
+
+    def add(self, rows: Rows, values: Sequence[Any]) -> None:
+        lines = self.rows.get(rows)
+        if lines is None:
+            lines = self.rows[rows] = []
+        lines.append(values)
+
+    def insert(self, rows: Rows, values: Sequence[Any]) -> int:
+        number = self._ids[rows.table] = self.newest(rows.table) + 1
+        self.add(rows, [number, *values])
+        return number
+
+    def amend(self, rows: Rows, number: int, **values: Any) -> None:
+        line: Any = next(line for line in reversed(self.rows[rows]) if line[0] == number)
+        for name, value in values.items():
+            line[rows.columns.index(name)] = value
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
+        self.statements.append((sql, values))
+
+    def one(self, sql: str, values: Sequence[Any], about: Hashable, *, own: bool = False) -> Any:
+        self._refuse(about, own)
+        return self._reader.execute(sql, values).fetchone()
+
+    def all(self, sql: str, values: Sequence[Any], about: Hashable, *, own: bool = False) -> list[Any]:
+        self._refuse(about, own)
+        return self._reader.execute(sql, values).fetchall()
+
+    def _refuse(self, about: Hashable, own: bool) -> None:
+        if about in self._touched or (not own and about in self._own):
+            raise Undrafted
+
+    def touch(self, *about: Hashable) -> None:
+        self._own.update(about)
+
+    def newest(self, table: str) -> int:
+        known = self._ids.get(table)
+        if known is None:
+            known = self._reader.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]
+            self._ids[table] = known
+        return known
+
+
 @dataclass(slots=True)
 class _Unit:
     work: Work[Any]
     loop: asyncio.AbstractEventLoop | None
     future: asyncio.Future[Any] | None
     done: threading.Event | None = None
+    drafts: bool = False  #: whether it is tried on a draft first
     result: Any = None
     error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class _Job:
+    """What the thread commits at once: units to perform, or what units have drafted."""
+
+    units: list[_Unit]
+    draft: Draft | None = None
 
 
 class Journal:
@@ -118,14 +299,21 @@ class Journal:
 
     #: At most this many callers share a commit.
     batch = 512
+    #: At most this many units are drafted before the loop looks after others.
+    drafts = 128
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = connect(path)
         self._readers: list[sqlite3.Connection] = []
-        self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._waiting: deque[_Unit] = deque()  #: units of callers on the loop, in their order
+        self._busy = False  #: whether the thread is at work on what the loop gave it
+        self._called = False  #: whether the loop will look after what waits
+        self._drafted: sqlite3.Connection | None = None
         self._closed = False
+        self.works = 0  #: transactions whose writes are not drafted: what is known of a run may be old after one
         self._thread = threading.Thread(target=self._write, name="hotwash-writer", daemon=True)
         self.failing: str | None = None  #: why the last commit failed, until one works again
         self._thread.start()
@@ -136,19 +324,35 @@ class Journal:
         Raises:
             StorageUnavailable: the commit failed; nothing of it is in the database.
         """
+        return await self._submit(work, drafts=False)
+
+    async def commit(self, work: Callable[[Writing], T]) -> T:
+        """Do the same with work that knows how to write to a draft: it runs here, and the thread has only to write.
+
+        It must do the same where it is run twice: where it cannot be drafted, or where another unit's rows are
+        refused by the database, it is run in the writer's thread.
+
+        Raises:
+            StorageUnavailable: the commit failed; nothing of it is in the database.
+        """
+        return await self._submit(work, drafts=True)
+
+    def _submit(self, work: Work[T], *, drafts: bool) -> asyncio.Future[T]:
         self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Unit(work, loop, future))
-        return await future
+        self._waiting.append(_Unit(work, loop, future, drafts=drafts))
+        self._call(loop)
+        return future
 
     def transact_now(self, work: Work[T]) -> T:
         """Do the same from a thread without an event loop, and wait for it."""
         self._check_open()
         unit = _Unit(work, None, None, threading.Event())
-        self._queue.put(unit)
+        self._queue.put(_Job([unit]))
         assert unit.done is not None
         unit.done.wait()
+        self.works += 1
         if unit.error is not None:
             raise unit.error
         return unit.result  # type: ignore[no-any-return]
@@ -164,6 +368,9 @@ class Journal:
         if self._closed:
             return
         self._closed = True
+        if self._waiting:
+            self._queue.put(_Job(list(self._waiting)))
+            self._waiting.clear()
         self._queue.put(None)
         self._thread.join()
         for reader in self._readers:
@@ -174,49 +381,114 @@ class Journal:
         if self._closed:
             raise StorageUnavailable("the journal is closed")
 
+    # --- on the loop -------------------------------------------------------------------------------------------------
+
+    def _call(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look after what waits when everybody who is ready now has had their turn: they share the commit."""
+        if not self._called and not self._busy:
+            self._called = True
+            loop.call_soon(self._pump, loop)
+
+    def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand what waits to the thread, in its order: units to perform, or the draft of several."""
+        self._called = False
+        if self._closed or self._busy or not self._waiting:
+            return
+        drafts = self._waiting[0].drafts
+        units: list[_Unit] = []
+        most = self.drafts if drafts else self.batch
+        while self._waiting and self._waiting[0].drafts is drafts and len(units) < most:
+            units.append(self._waiting.popleft())
+        job = self._draft(units) if drafts else _Job(units)
+        if job.draft is not None and job.draft.empty:
+            _resolve(job.units)
+            self._call(loop)
+        elif job.units:
+            self._busy = True
+            self._queue.put(job)
+        else:
+            self._call(loop)
+
+    def _draft(self, units: list[_Unit]) -> _Job:
+        if self._drafted is None:
+            self._drafted = self.reader()
+        draft = Draft(self._drafted)
+        undrafted: list[_Unit] = []
+        drafted: list[_Unit] = []
+        for unit in units:
+            draft.begin()
+            try:
+                unit.result = unit.work(draft)
+            except Undrafted:
+                draft.take_back()
+                unit.drafts = False
+                undrafted.append(unit)
+                continue
+            except Exception as error:  # noqa: BLE001  it is its caller's
+                draft.take_back()
+                unit.error = StorageUnavailable(str(error)) if _unavailable(error) else error
+            drafted.append(unit)
+        self._waiting.extendleft(reversed(undrafted))
+        return _Job(drafted, draft)
+
+    def _answered(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
+        self._busy = False
+        if job.draft is None:
+            self.works += 1
+        _resolve(job.units)
+        if self._waiting:
+            self._call(loop)
+
+    # --- in the thread -----------------------------------------------------------------------------------------------
+
     def _write(self) -> None:
-        while (first := self._queue.get()) is not None:
-            units, last = self._gather(first)
+        while (job := self._queue.get()) is not None:
             try:
-                self._commit(units)
+                self._commit(job)
             except BaseException as error:  # noqa: BLE001  the writer must outlive it, and the callers must hear of it
-                self._undo(units, error)
-            self._answer(units)
-            if last:
-                return
+                self._undo(job, error)
+            self._answer(job)
 
-    def _gather(self, first: _Unit) -> tuple[list[_Unit], bool]:
-        units = [first]
-        while len(units) < self.batch:
-            try:
-                unit = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if unit is None:
-                return units, True
-            units.append(unit)
-        return units, False
-
-    def _commit(self, units: list[_Unit]) -> None:
-        cursor = self._connection.cursor()
+    def _commit(self, job: _Job) -> None:
+        cursor = self._connection.cursor(Direct)
         try:
             cursor.execute("BEGIN IMMEDIATE")
-            for unit in units:
-                self._perform(cursor, unit)
+            if job.draft is not None and not self._write_draft(cursor, job.draft):
+                job.draft = None
+                cursor.execute("BEGIN IMMEDIATE")
+            if job.draft is None:
+                for unit in job.units:
+                    self._perform(cursor, unit)
             cursor.execute("COMMIT")
             self.failing = None
         finally:
             cursor.close()
 
-    def _undo(self, units: list[_Unit], error: BaseException) -> None:
+    def _write_draft(self, cursor: Direct, draft: Draft) -> bool:
+        """Write what was drafted; where the database refuses a row, roll back and have it done unit by unit."""
+        try:
+            for rows in sorted(draft.rows, key=_after_inserts):
+                _write_rows(cursor, rows, draft.rows[rows])
+            for sql, values in draft.statements:
+                cursor.execute(sql, values)
+        except sqlite3.Error as error:
+            if _unavailable(error):
+                raise
+            self._connection.rollback()
+            return False
+        return True
+
+    def _undo(self, job: _Job, error: BaseException) -> None:
         self.failing = f"{type(error).__name__}: {error}"
         if self._connection.in_transaction:
             self._connection.rollback()
-        for unit in units:
+        for unit in job.units:
             unit.error = StorageUnavailable(str(error))
 
     @staticmethod
-    def _perform(cursor: sqlite3.Cursor, unit: _Unit) -> None:
+    def _perform(cursor: Direct, unit: _Unit) -> None:
+        if unit.error is not None:  # found while it was drafted
+            return
         cursor.execute("SAVEPOINT unit")
         try:
             unit.result = unit.work(cursor)
@@ -227,17 +499,29 @@ class Journal:
             unit.error = error
         cursor.execute("RELEASE unit")
 
-    @staticmethod
-    def _answer(units: Iterable[_Unit]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[_Unit]] = {}
-        for unit in units:
+    def _answer(self, job: _Job) -> None:
+        """Wake the callers: a thread that waits, or the loop that they are on."""
+        for unit in job.units:
             if unit.done is not None:
                 unit.done.set()
-            elif unit.loop is not None:
-                by_loop.setdefault(unit.loop, []).append(unit)
-        for loop, answered in by_loop.items():
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_resolve, answered)
+        loop = next((unit.loop for unit in job.units if unit.loop is not None), None)
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._answered, job, loop)
+
+
+def _after_inserts(rows: Rows) -> bool:
+    """An update may be of a row that is inserted in the same draft."""
+    return rows.head.startswith("UPDATE")
+
+
+def _write_rows(cursor: sqlite3.Cursor, rows: Rows, lines: Sequence[Sequence[Any]]) -> None:
+    """Write rows with as few statements as there are sizes: each is one call that leaves Python to the others."""
+    begin, left = 0, len(lines)
+    for size in Rows.SIZES:
+        while left >= size:
+            chunk = lines[begin : begin + size]
+            cursor.execute(_statement(rows, size), chunk[0] if size == 1 else [one for line in chunk for one in line])
+            begin, left = begin + size, left - size
 
 
 def _unavailable(error: BaseException) -> bool:

@@ -281,6 +281,43 @@ class Lookups:
         return calendars.add(at, length, self.directory.default_calendar)
 
 
+class Unsettled(BaseException):
+    """An answer depends on what is not committed yet. No handler of errors may take it for one."""
+
+
+class _Closed:
+    """The database, where it must not be asked."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        raise Unsettled
+
+
+@dataclass(slots=True)
+class Uncommitted(Lookups):
+    """The world while an event is drafted: its subject is known, and all else has to wait for the commit.
+
+    Raises `Unsettled` from whatever would have to ask the database.
+    """
+
+    known: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)  #: states as JSON
+    newest: int = 0  #: the newest event
+
+    @classmethod
+    def of(
+        cls, directory: Directory, now: datetime, known: Mapping[tuple[str, str], Mapping[str, Any]], newest: int
+    ) -> Uncommitted:
+        return cls(_CLOSED, directory, now, {}, known, newest)
+
+    def subject(self, subject_type: str, ref: str) -> Any | None:
+        state = self.known.get((subject_type, ref))
+        if state is None:
+            raise Unsettled
+        return subject_of(subject_type, state)
+
+
+_CLOSED: Any = _Closed()
+
+
 def lookup_key(name: str, args: tuple[Any, ...]) -> str:
     """Give the text under which the answer of a vendor look-up is recorded."""
     return f"{name}{dumps(list(args))}"

@@ -248,7 +248,7 @@ class _Walk:
         kept = _identities(cursor, one, here, values)
         rows += cursor.execute(f"DELETE FROM {one.table} WHERE {here}", values).rowcount
         if kept:
-            cursor.executemany(insert(metadata.tables[one.table], *_columns(one)), kept)
+            cursor.executemany(insert(metadata.tables[one.table], *_columns(one)).single, kept)
         return upto, rows
 
     async def give_back(self) -> None:

@@ -1,12 +1,12 @@
 """The tables. Instants are whole microseconds since 1970 in UTC; JSON columns hold what `engine.store.codec` writes.
 
 Rows are keyed by integers that grow; the printable identity stands beside them in `uid`. SQL for the hot path is
-generated once from here (`insert`) and handed to the driver.
+generated once from here (`insert`, `upsert`, `update`) and handed to the driver.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
 
 from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
@@ -197,11 +197,42 @@ rows = Table(
 )
 
 
-@cache
-def insert(table: Table, *columns: str, replace: bool = False) -> str:
-    """Give an INSERT with `?` for each of the named columns, for sqlite3."""
-    verb = "INSERT OR REPLACE" if replace else "INSERT"
+class Rows:
+    """A statement that takes many rows at once: `head (?, …), (?, …) tail`."""
+
+    __slots__ = ("columns", "head", "single", "table", "tail")
+
+    #: So many rows are written with one statement, the greatest number that is left first.
+    SIZES = (64, 16, 4, 1)
+
+    def __init__(self, table: str, head: str, columns: Sequence[str], tail: str = "") -> None:
+        self.table, self.head, self.columns, self.tail = table, head, tuple(columns), tail
+        self.single = self.sql(1)
+
+    def sql(self, count: int) -> str:
+        """Give the statement for so many rows."""
+        row = f"({', '.join('?' * len(self.columns))})"
+        return f"{self.head} VALUES {', '.join([row] * count)}{self.tail}"
+
+
+def insert(table: Table, *columns: str) -> Rows:
+    """Give an INSERT of the named columns."""
     for name in columns:
         table.c[name]  # a misspelt column is a KeyError here and not in the database
-    marks = ", ".join("?" * len(columns))
-    return f"{verb} INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"
+    return Rows(table.name, f"INSERT INTO {table.name} ({', '.join(columns)})", columns)
+
+
+def upsert(table: Table, *columns: str) -> Rows:
+    """Give an INSERT that overwrites the row of the same primary key."""
+    rows, keys = insert(table, *columns), [column.name for column in table.primary_key]
+    others = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
+    return Rows(table.name, rows.head, columns, f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {others}")
+
+
+def update(table: Table, key: str, *columns: str) -> Rows:
+    """Give an UPDATE of columns in the rows whose `key`, the first of each row of values, is given."""
+    for name in (key, *columns):
+        table.c[name]
+    values = ", ".join(f"{name} = v.column{index}" for index, name in enumerate(columns, 2))
+    head = f"UPDATE {table.name} SET {values} FROM ("
+    return Rows(table.name, head, (key, *columns), f") AS v WHERE {table.name}.{key} = v.column1")

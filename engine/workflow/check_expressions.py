@@ -6,9 +6,10 @@ import ast
 import re
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, cast
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, cast
 
 from engine.calendars import Duration
 from engine.domain import FIELDS, SUBJECTS, Field, Kind, element_of
@@ -34,22 +35,24 @@ LOOKUP_BLIND = declare(
 Fields = Mapping[str, Field]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Known(NamedTuple):
     """What an expression may read at one place of a file. Every change gives a new one."""
 
-    plain: Mapping[str, Kind] = field(default_factory=dict)  #: subjects, `item`, `iteration`
-    records: Mapping[str, Fields] = field(default_factory=dict)  #: `event`, `run`, `workflow`, `vars`, `inputs`
-    steps: Mapping[str, Fields] = field(default_factory=dict)
-    hidden: Mapping[str, str] = field(default_factory=dict)  #: steps that are there but not here, and why
-    hidden_vars: Mapping[str, str] = field(default_factory=dict)
-    reasons: Mapping[str, str] = field(default_factory=dict)  #: why a name is not there
+    plain: Mapping[str, Kind] = _NOTHING  #: subjects, `item`, `iteration`
+    records: Mapping[str, Fields] = _NOTHING  #: `event`, `run`, `workflow`, `vars`, `inputs`
+    steps: Mapping[str, Fields] = _NOTHING
+    hidden: Mapping[str, str] = _NOTHING  #: steps that are there but not here, and why
+    hidden_vars: Mapping[str, str] = _NOTHING
+    reasons: Mapping[str, str] = _NOTHING  #: why a name is not there
 
     def with_name(self, name: str, kind: Kind) -> Known:
-        return replace(self, plain={**self.plain, name: kind})
+        return self._replace(plain={**self.plain, name: kind})
 
     def with_record(self, name: str, fields: Fields) -> Known:
-        return replace(self, records={**self.records, name: fields})
+        return self._replace(records={**self.records, name: fields})
 
     def with_event(self, fields: Fields, data: Fields | None, *, first: bool = False) -> Known:
         """Say what `event` is; with `first`, also `run.event`. `data` are the fields of `event.data`, where known."""
@@ -61,8 +64,7 @@ class Known:
 
     def explaining(self, name: str, why: str) -> Known:
         """Take a name away, with the reason."""
-        return replace(
-            self,
+        return self._replace(
             plain={key: kind for key, kind in self.plain.items() if key != name},
             records={key: fields for key, fields in self.records.items() if key != name},
             reasons={**self.reasons, name: why},
@@ -70,11 +72,11 @@ class Known:
 
     def with_step(self, step: str, outputs: Fields) -> Known:
         hidden = {name: why for name, why in self.hidden.items() if name != step}
-        return replace(self, steps={**self.steps, step: outputs}, hidden=hidden)
+        return self._replace(steps={**self.steps, step: outputs}, hidden=hidden)
 
     def hiding(self, step: str, why: str) -> Known:
         steps = {name: outputs for name, outputs in self.steps.items() if name != step}
-        return replace(self, steps=steps, hidden={**self.hidden, step: why})
+        return self._replace(steps=steps, hidden={**self.hidden, step: why})
 
     def showing_all(self, steps: Iterable[str], outputs: Mapping[str, Fields]) -> Known:
         known = self
@@ -85,12 +87,12 @@ class Known:
 
     def with_var(self, name: str, kind: Kind) -> Known:
         hidden = {key: why for key, why in self.hidden_vars.items() if key != name}
-        known = replace(self, hidden_vars=hidden)
+        known = self._replace(hidden_vars=hidden)
         return known.with_record("vars", {**self.records.get("vars", {}), name: Field(kind, "")})
 
     def hiding_var(self, name: str, why: str) -> Known:
         rest = {key: one for key, one in self.records.get("vars", {}).items() if key != name}
-        return replace(self, hidden_vars={**self.hidden_vars, name: why}).with_record("vars", rest)
+        return self._replace(hidden_vars={**self.hidden_vars, name: why}).with_record("vars", rest)
 
     def all_names(self) -> set[str]:
         return {"steps", *self.plain, *(name for name in self.records if " " not in name)}
@@ -128,6 +130,9 @@ class Expressions:
             calendars=frozenset(names.calendars),
             events=self.events,
         )
+        self._place: Known | None = None  #: what `_env_here` and `_kinds` are of
+        self._env_here = self.roster
+        self._kinds: dict[Expression, Kind] = {}
 
     # --- values that are expressions ---
 
@@ -265,7 +270,10 @@ class Expressions:
         return name in FIELDS.get(record or "", {})
 
     def _kind(self, expression: Expression, known: Known) -> Kind:
-        kind, _ = kinds.check_expression(expression, self._env(known))
+        env = self._env(known)
+        if expression not in self._kinds:
+            self._kinds[expression], _ = kinds.check_expression(expression, env)
+        kind = self._kinds[expression]
         return "any" if kind == "null" else kind
 
     # --- compiling and checking ---
@@ -294,6 +302,7 @@ class Expressions:
             allow_vendor=rules.vendor,
             condition=condition,
         )
+        self._kinds[expression] = kind
         for error in errors:
             self._report(self._said_better(error, expression, known), node, offset)
         self._check_on_call(expression, node, offset)
@@ -320,9 +329,11 @@ class Expressions:
         return ExpressionError(message, error.offset, error.length, code=error.code, hint=hint)
 
     def _check_on_call(self, expression: Expression, node: Scalar, offset: int) -> None:
+        if not expression.vendor:
+            return
         names = self.report.names
         known = {*names.services, *names.teams, *names.rotations}
-        if not expression.vendor or not known:
+        if not known:
             return
         todo = [expression.tree]
         while todo:
@@ -356,15 +367,42 @@ class Expressions:
         return found.code, found.message, Span(node.span.file, row, found.start + 1, row, found.end + 1), found.hint
 
     def _env(self, known: Known) -> TypeEnv:
+        """Give what is known at a place; what stands side by side in a file is mostly at the same one."""
+        if known is not self._place:
+            self._place, self._kinds = known, {}
+            self._env_here = self._env_of(known)
+        return self._env_here
+
+    def _env_of(self, known: Known) -> TypeEnv:
         reasons = {f"vars.{name}": why for name, why in known.hidden_vars.items()}
         reasons |= {name: why for name, why in _ABSENT.items() if name not in known.plain}
-        outputs = _View(known.steps, "step:")
         return replace(
             self.roster,
             names={**known.plain, **{name: name for name in known.records if " " not in name}, "steps": "steps"},
-            records=ChainMap({"steps": _Steps(known.steps)}, cast(Any, known.records), cast(Any, outputs)),
+            records=_Records({**known.records, "steps": _Steps(known.steps)}, known.steps),
             explanations=ChainMap(reasons, cast(Any, known.reasons), cast(Any, _View(known.hidden, "steps."))),
         )
+
+
+class _Records(Mapping[str, Fields]):
+    """Fields by record; those of a step, `step:ID`, are not copied."""
+
+    def __init__(self, own: Mapping[str, Fields], steps: Mapping[str, Fields]) -> None:
+        self.own = own
+        self.steps = steps
+
+    def __getitem__(self, key: str) -> Fields:
+        return self.steps[key[5:]] if key.startswith("step:") else self.own[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.own or (isinstance(key, str) and key.startswith("step:") and key[5:] in self.steps)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.own
+        yield from (f"step:{step}" for step in self.steps)
+
+    def __len__(self) -> int:
+        return len(self.own) + len(self.steps)
 
 
 class _View(Mapping[str, Any]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal, cast
+from dataclasses import replace
+from typing import Literal, NamedTuple, cast
 
 from engine.domain import Field
 from engine.plugins import Action, EffectClass, effect_class
@@ -73,6 +73,7 @@ ALWAYS = ("id", "name", "if")
 OF_USES = ("with", "connection", "retry", "once_per", "on_unknown")
 OF_WORK = ("for_each", "item_key", "repeat", "timeout", "continue_on_error")
 ALL_KEYS = (*ALWAYS, *KINDS, *OF_USES, "else", *OF_WORK)
+_KNOWN_KEYS = frozenset(ALL_KEYS)
 FOREIGN = {
     "when": "if",
     "loop": "for_each",
@@ -113,8 +114,7 @@ _RESULTS = Field("list[any]", "Per item: item, key, failed, error and the output
 _DONE = Field("boolean", "Whether `until` came true.")
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """Where a step stands."""
 
     names: Known
@@ -150,7 +150,7 @@ class Steps:
             mapping = self._step_mapping(item)
             if mapping is None:
                 continue
-            step, names = self._step(mapping, replace(around, names=names))
+            step, names = self._step(mapping, around._replace(names=names))
             found += [step] if step is not None else []
         return tuple(found), names
 
@@ -194,10 +194,13 @@ class Steps:
         here = around
         if node.get("for_each") is not None:
             here = self._enter_loop(node, around, step_id)
-        step = Step(step_id, kind or "uses", node.span, named, self.report.text(node.get("name"), "name"))
-        step = replace(
-            step,
-            condition=self.expressions.condition(node.get("if"), "if", here.names),
+        step = Step(
+            step_id,
+            kind or "uses",
+            node.span,
+            named,
+            self.report.text(node.get("name"), "name"),
+            self.expressions.condition(node.get("if"), "if", here.names),
             continue_on_error=bool(self.report.boolean(node.get("continue_on_error"), "continue_on_error")),
         )
         step, after = self._work(node, step, kind, around, here)
@@ -206,9 +209,11 @@ class Steps:
         return (step if kind is not None else None), names
 
     def _check_keys(self, node: MappingNode) -> set[str]:
-        elsewhere = {key: f"'{key}' belongs to the file: suspect the indentation" for key in self.file_keys}
-        elsewhere |= dict.fromkeys(self._input_names(node), "an input goes under 'with': suspect the indentation")
-        meant = self.report.keys(node, ALL_KEYS, "a step", foreign=FOREIGN, elsewhere=elsewhere)
+        meant: set[str] = set()
+        if not _KNOWN_KEYS.issuperset(node.keys()):
+            elsewhere = {key: f"'{key}' belongs to the file: suspect the indentation" for key in self.file_keys}
+            elsewhere |= dict.fromkeys(self._input_names(node), "an input goes under 'with': suspect the indentation")
+            meant = self.report.keys(node, ALL_KEYS, "a step", foreign=FOREIGN, elsewhere=elsewhere)
         kinds = [key for key in KINDS if node.get(key) is not None or node.key(key) is not None]
         if len(kinds) == 1:
             self._misplaced(node, kinds[0])
@@ -271,7 +276,7 @@ class Steps:
             message = f"'for_each' stands inside '{around.loop}', which is one itself"
             self.report.add(LOOP_IN_LOOP, message, node.key("for_each") or node)
         item = self.expressions.item_kind(node.get("for_each"), around.names)
-        return replace(around, names=around.names.with_name("item", item), loop=_label(node, step_id))
+        return around._replace(names=around.names.with_name("item", item), loop=_label(node, step_id))
 
     # --- what it does ---
 
@@ -285,7 +290,7 @@ class Steps:
             names = here.names.with_name("iteration", "number")
             if kind == "steps":
                 names = names.showing_all(_inner_ids(node), self._shapes(node))
-            inside = replace(here, names=names)
+            inside = here._replace(names=names)
         after = around.names
         match kind:
             case "uses":
@@ -436,7 +441,7 @@ class Steps:
 
     def _group(self, node: MappingNode, step: Step, inside: Surroundings, around: Surroundings) -> tuple[Step, Known]:
         steps, names = self.read(node.get("steps"), "steps", inside)
-        otherwise, names = self.read(node.get("else"), "else", replace(inside, names=names))
+        otherwise, names = self.read(node.get("else"), "else", inside._replace(names=names))
         if node.get("for_each") is not None:
             label = _label(node, step.id)
             read = f": read 'steps.{step.id}.results'" if step.named else ""
@@ -444,7 +449,7 @@ class Steps:
             for inner in _inner_ids(node):
                 after = after.hiding(inner, f"it is inside '{label}', which runs for each item{read}")
         else:
-            after = replace(around.names, steps=names.steps, hidden=names.hidden)
+            after = around.names._replace(steps=names.steps, hidden=names.hidden)
         return replace(step, steps=steps, otherwise=otherwise), after
 
     def _finish(self, node: MappingNode, around: Surroundings) -> Finish | None:

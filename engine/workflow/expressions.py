@@ -11,17 +11,17 @@ import ast
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import Any
 
 from engine.calendars import Duration
 from engine.workflow import functions
-from engine.workflow.operators import describe
+from engine.workflow.operators import describe, keepable
 from engine.workflow.rendering import Markup, escape_markdown, render_markdown, render_value
 from engine.workflow.scope import EvaluationError, ExpressionError, NeedLookup, Run, Scope, World
 from engine.workflow.syntax import BAD_EXPRESSION, CONSTANTS, Source, children, find_closing, read
-from engine.workflow.writing import FILE_NAME, compile_tree
+from engine.workflow.writing import FILE_NAME, Code, Spans, compile_tree
 
 __all__ = [
     "Equality",
@@ -42,6 +42,9 @@ __all__ = [
     "render_markdown",
     "render_value",
 ]
+
+
+_CONTAINERS = frozenset({list, tuple, dict})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,13 @@ class Equality:
     values: tuple[Any | Expression, ...]
 
 
+#: So many expressions are kept: the files of a project say the same things again and again.
+_MOST_KEPT = 1_024
+
+
+@lru_cache(maxsize=_MOST_KEPT)
 def compile_expression(text: str) -> Expression:
-    """Compile an expression, bare or as one whole `${{ … }}`.
+    """Compile an expression, bare or as one whole `${{ … }}`; what was compiled lately is given again.
 
     Raises:
         ExpressionError: the text is none of the language. Unknown names, functions and filters are left to
@@ -96,7 +104,6 @@ class Expression:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.text = source.text
-        self._spans, self._code = compile_tree(source)
         found = _Reading.of(source.tree)
         self.names = frozenset(path.partition(".")[0] for path in found.paths)
         self.reads = frozenset(found.paths)
@@ -118,10 +125,12 @@ class Expression:
             EvaluationError: the values do not fit, or there are too many.
             NeedLookup: a vendor has to be asked first.
         """
+        spans, code = self._compiled
         try:
-            return self._code(Run(scope), scope.names)
+            value = code(Run(scope), scope.names)
+            return keepable(value) if type(value) in _CONTAINERS else value
         except (EvaluationError, KeyError, RecursionError, MemoryError) as error:
-            raise self._placed(error, self._spans) from None
+            raise self._placed(error, spans) from None
 
     def holds(self, scope: Scope) -> bool:
         """Say whether a condition is true, without saying why not: the fast way.
@@ -171,7 +180,11 @@ class Expression:
         return Trace(value, values, nulls)
 
     @cached_property
-    def _traced(self) -> tuple[list[tuple[int, int]], Callable[[Run, Mapping[str, Any]], Any]]:
+    def _compiled(self) -> tuple[Spans, Code]:
+        return compile_tree(self.source)
+
+    @cached_property
+    def _traced(self) -> tuple[Spans, Code]:
         return compile_tree(self.source, traced=True)
 
     @cached_property
@@ -265,12 +278,19 @@ def _met(text: str, met: list[tuple[int, int, Any]]) -> tuple[dict[str, Any], tu
     values: dict[str, Any] = {}
     for begin, length, value in met:
         if not any(b <= begin and begin + length <= b + n and n > length for b, n, _ in met):
-            values[text[begin : begin + length]] = value
+            values[text[begin : begin + length]] = _recorded(value)
     nulls: list[tuple[int, int]] = []
     for begin, length, value in met:  # what is inside was met first
         if value is None and not any(begin <= b and b + n <= begin + length for b, n in nulls):
             nulls.append((begin, length))
     return values, tuple(dict.fromkeys(text[begin : begin + length] for begin, length in nulls))
+
+
+def _recorded(value: Any) -> Any:
+    try:
+        return keepable(value)
+    except EvaluationError:
+        return describe(value)
 
 
 # --- what an expression reads ----------------------------------------------------------------------------------------

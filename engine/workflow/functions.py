@@ -322,7 +322,7 @@ def filter_group(run: Run, value: Any, by: Any) -> list[Group] | None:
     groups: dict[Hashable, Group] = {}
     for one in _items(run, value, "group"):
         key = _read(run, one, _text(by, "the name of a field"))
-        groups.setdefault(identity(key), Group(key, [])).list.append(one)
+        groups.setdefault(_known_by(run, key), Group(key, [])).list.append(one)
     return list(groups.values())
 
 
@@ -332,7 +332,7 @@ def filter_unique(run: Run, value: Any, by: Any = None) -> list[Any] | None:
         return None
     found: dict[Hashable, Any] = {}
     for one in _items(run, value, "unique"):
-        found.setdefault(identity(_read(run, one, by)), one)
+        found.setdefault(_known_by(run, _read(run, one, by)), one)
     return list(found.values())
 
 
@@ -438,6 +438,17 @@ def _extreme(run: Run, value: Any, by: Any, name: str, beats: Callable[[Run, Any
         if best is None or beats(run, one, best):
             best = one
     return best
+
+
+def _known_by(run: Run, value: Any) -> Hashable:
+    """Give the identity of a value, at the cost of all that is in it: what is in it twice is gone through twice."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, list | tuple | Mapping):
+            run.spend(1 + len(one))
+            todo += one.values() if isinstance(one, Mapping) else one
+    return identity(value)
 
 
 def identity(value: Any) -> Hashable:

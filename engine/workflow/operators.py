@@ -9,14 +9,14 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from engine import calendars
 from engine.calendars import Duration, parse_duration
 from engine.domain import FIELDS, RECORDS, SUBJECTS, Event
 from engine.workflow.rendering import Joined, Markup, escape_markdown
-from engine.workflow.scope import MOST_NUMBER, EvaluationError, Run
+from engine.workflow.scope import CHARACTERS_A_STEP, MOST_NUMBER, EvaluationError, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,9 @@ _DERIVED[Event] |= {"before", *SUBJECTS}
 _STORED: dict[type[Any], frozenset[str]] = {
     cls: frozenset(FIELDS[kind]) - _DERIVED[cls] for cls, kind in _KINDS.items()
 }
+_MOST_INSIDE = 200_000  #: values inside a value that is kept
+_DEEPEST = 200
+_LONG_TEXT = 4096  #: characters from which on comparing a text costs steps
 _LONGEST_DURATION = 1e11  #: seconds: three thousand years
 
 
@@ -56,6 +59,24 @@ def describe(value: Any) -> str:
         (Sequence, "a list"),
     ]
     return next((name for cls, name in names if isinstance(value, cls)), "something else")
+
+
+def keepable(value: Any) -> Any:
+    """Give a value back if it can be written down: what is in it twice is written twice.
+
+    Raises:
+        EvaluationError: there is too much in it, or it is nested too deeply.
+    """
+    level, count = [value], 0
+    for _ in range(_DEEPEST):
+        level = [one for one in level if isinstance(one, list | tuple | dict) and one]
+        if not level:
+            return value
+        count += sum(map(len, level))
+        if count > _MOST_INSIDE:
+            raise EvaluationError(f"a value must not hold more than {_MOST_INSIDE:,} others")
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    raise EvaluationError(f"a value must not be nested more than {_DEEPEST} deep")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -185,6 +206,8 @@ def equal(run: Run, left: Any, right: Any) -> bool:
     """Compare as `==` does: null equals null, records go by id, a text beside a time is read as one."""
     kind = type(left)
     if kind is type(right) and kind in _DIRECT:
+        if kind is str and len(left) > _LONG_TEXT:
+            run.spend(len(left) // CHARACTERS_A_STEP)
         return bool(left == right)
     return _equal(run, left, right)
 
@@ -242,12 +265,15 @@ def read_duration(text: str) -> Duration:
     """Read a duration.
 
     Raises:
-        EvaluationError: the text is none.
+        EvaluationError: the text is none, or it is longer than any time to come.
     """
     try:
-        return _read_duration(text) if len(text) <= 64 else parse_duration(text[:64] + "…")
+        found = _read_duration(text) if len(text) <= 64 else parse_duration(text[:64] + "…")
     except (ValueError, OverflowError) as error:
         raise EvaluationError(str(error)) from None
+    if found.seconds > _LONGEST_DURATION:
+        raise EvaluationError("a duration must not be longer than three thousand years")
+    return found
 
 
 def read_instant(text: str) -> datetime:
@@ -263,6 +289,14 @@ def read_instant(text: str) -> datetime:
     if instant is None or instant.tzinfo is None:
         shown = text if len(text) <= 64 else text[:64] + "…"
         raise EvaluationError(f"must be an instant with its zone such as 2026-03-02T09:00:00+01:00, not '{shown}'")
+    return _storable(instant)
+
+
+def _storable(instant: datetime) -> datetime:
+    try:
+        instant.astimezone(UTC)
+    except OverflowError:
+        raise EvaluationError("an instant must lie in the years 1 to 9999, in UTC too") from None
     return instant
 
 
@@ -364,7 +398,7 @@ def _exact(duration: Duration) -> float:
 
 def _shifted(run: Run, instant: datetime, duration: Duration, sign: Literal[1, -1]) -> datetime:
     try:
-        return calendars.add(instant, duration, run.scope.calendar, sign)
+        return _storable(calendars.add(instant, duration, run.scope.calendar, sign))
     except (ValueError, OverflowError) as error:
         raise EvaluationError(str(error)) from None
 

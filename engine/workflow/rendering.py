@@ -59,7 +59,7 @@ def render_value(value: Any, scope_zone: str) -> str:
     if isinstance(value, int | float):
         return render_number(value)
     if isinstance(value, datetime):
-        return value.astimezone(ZoneInfo(scope_zone)).isoformat(timespec="seconds")
+        return _in_zone(value, scope_zone).isoformat(timespec="seconds")
     if isinstance(value, Duration):
         return str(value)
     if isinstance(value, _RECORD_CLASSES):
@@ -69,6 +69,14 @@ def render_value(value: Any, scope_zone: str) -> str:
     if isinstance(value, Sequence):
         raise EvaluationError("a list cannot stand in a text: use '| join'")
     raise EvaluationError("this cannot stand in a text: name one of its fields")
+
+
+def _in_zone(instant: datetime, zone: str) -> datetime:
+    """Give an instant in a zone; within hours of the first and the last year it may have to stay in its own."""
+    try:
+        return instant.astimezone(ZoneInfo(zone))
+    except OverflowError:
+        return instant
 
 
 def render_number(value: float) -> str:
@@ -145,7 +153,7 @@ def humanise_ago(instant: datetime, now: datetime) -> str:
 
 def localise(instant: datetime, zone: str) -> str:
     """Give an instant as people of a zone read it: `Mon 2 Mar 2026 10:00 CET`."""
-    local = instant.astimezone(ZoneInfo(zone))
+    local = _in_zone(instant, zone)
     name = "UTC" if local.utcoffset() == UTC.utcoffset(None) and zone == "UTC" else local.strftime("%Z")
     if name[:1] in "+-":  # a zone without letters of its own
         name = f"UTC{local.strftime('%z')[:3]}:{local.strftime('%z')[3:5]}"

@@ -78,7 +78,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.weights: dict[str, int] = {}  #: characters that a call of a macro puts out at least, by its name
         self.filters = {**_JINJA_FILTERS, **_OWN_FILTERS, **_HIDDEN_FILTERS}
         self.tests.update({name: _tested(one) for one, names in _TESTS.items() for name in names.split()})
-        kept = {name: self.globals[name] for name in ("namespace", "cycler", "joiner", "dict")}
+        kept = {name: self.globals[name] for name in ("namespace", "joiner", "dict")}
         self.globals = {**kept, **_GLOBALS}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -114,6 +114,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(argument, str) and not isinstance(obj, Mapping):
             return self.getattr(obj, argument)
         return operators.item(RUN.get(), obj, argument)
+
+    def call_filter(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a filter by a name that the template computes: `map('upper')`."""
+        if name.startswith(" "):
+            raise EvaluationError(f"no filter is called '{name}'")
+        return super().call_filter(name, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         run = RUN.get()
@@ -470,8 +476,15 @@ def _range(*bounds: Any) -> list[int]:
     return list(found)
 
 
+def _cycler(*items: Any) -> Cycler:
+    if not items:
+        raise EvaluationError("'cycler' takes at least one value")
+    return Cycler(*items)
+
+
 _GLOBALS: dict[str, Any] = {
     "null": None,
+    "cycler": _cycler,
     "range": _range,
     **{name: _function(signature) for name, signature in functions.FUNCTIONS.items()},
     **{name: functools.partial(_look_up, kind, "find", ()) for name, kind in functions.LOOKUPS.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -92,6 +92,23 @@ class World(Protocol):
         Raises:
             NeedLookup: there is none yet.
         """
+
+
+class Names(dict[str, Any]):
+    """The names of a scope, of which some are worked out when they are read first."""
+
+    __slots__ = ("_later",)
+
+    def __init__(self, known: Mapping[str, Any], later: Mapping[str, Callable[[], Any]]) -> None:
+        super().__init__(known)
+        self._later = later
+
+    def __missing__(self, name: str) -> Any:
+        value = self[name] = self._later[name]()
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._later
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,12 @@ import yaml
 
 from engine.problems import Problem, Span, declare
 from engine.workflow import yaml_syntax
-from engine.workflow.yaml_syntax import Finding
+from engine.workflow.yaml_syntax import Finding, cite
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
 MAX_ALIASED = 10_000  #: nodes that aliases may add to a file
+MAX_FINDINGS = 500  #: of one file, by the reader
 
 NOT_UTF8 = declare("not-utf8", "The file holds bytes that are not UTF-8 text.", "Save the file as UTF-8.")
 TOO_LARGE = declare("file-too-large", "The file is larger than 1 MiB.", "Split the file; move long texts to templates.")
@@ -52,6 +53,11 @@ UNKNOWN_ALIAS = declare(
 ALIAS_LOOP = declare("alias-to-itself", "An alias names the value that it stands in.", "Write the value out.")
 ALIAS_BOMB = declare(
     "too-many-aliases", "Aliases make the file more than 10,000 values longer.", "Use fewer aliases of large values."
+)
+TOO_MANY = declare(
+    "too-many-problems",
+    "The file has more than 500 problems that keep it from being read; those behind the last one shown are not known.",
+    "Mend those that are shown, or see whether this is the file you meant.",
 )
 
 Style = Literal["plain", "single", "double", "literal", "folded"]
@@ -105,10 +111,16 @@ class Mapping:
     sound: bool = True  #: False where the reader has reported and left out some of it
 
     def get(self, name: str) -> Node | None:
-        return next((entry.value for entry in self.entries if entry.key.text == name), None)
+        for entry in self.entries:
+            if entry.key.text == name:
+                return entry.value
+        return None
 
     def key(self, name: str) -> Scalar | None:
-        return next((entry.key for entry in self.entries if entry.key.text == name), None)
+        for entry in self.entries:
+            if entry.key.text == name:
+                return entry.key
+        return None
 
     def keys(self) -> tuple[str, ...]:
         return tuple(entry.key.text for entry in self.entries)
@@ -187,12 +199,16 @@ class SourceFile:
     @functools.cached_property
     def _masked_by_line(self) -> dict[int, list[tuple[int, int]]]:
         found: dict[int, list[tuple[int, int]]] = {}
-        for span in self.masked:
+        for span in sorted(set(self.masked)):
             for line in range(span.line, span.end_line + 1):
                 start = span.column if line == span.line else 1
                 end = span.end_column if line == span.end_line else len(self.line(line)) + 1
                 found.setdefault(line, []).append((start - 1, end - 1))
-        return found
+        return {line: _merged(ranges) for line, ranges in found.items()}
+
+    def hides(self, span: Span) -> bool:
+        """Whether something on the lines of a span is masked."""
+        return any(line in self._masked_by_line for line in range(span.line, span.end_line + 1))
 
     def line(self, number: int) -> str:
         """Give a line by its number from 1, empty beyond the end."""
@@ -201,10 +217,12 @@ class SourceFile:
     def excerpt(self, span: Span) -> str:
         """Give the line that `span` begins on, with what is masked replaced by stars."""
         line = self.line(span.line)
-        for start, end in sorted(self._masked_by_line.get(span.line, ()), reverse=True):
+        pieces, place = [], 0
+        for start, end in self._masked_by_line.get(span.line, ()):
             keep_width = start < span.column - 1  # or the caret would stand elsewhere
-            line = line[:start] + ("*" * (end - start) if keep_width else "***"[: end - start]) + line[end:]
-        return line
+            pieces += [line[place:start], "*" * (end - start) if keep_width else "***"[: end - start]]
+            place = end
+        return "".join([*pieces, line[place:]]) if pieces else line
 
     def problem(
         self,
@@ -268,7 +286,11 @@ class _Places:
         return line, index - self.starts[line - 1] + 1
 
     def span(self, start: int, end: int | None = None) -> Span:
-        return Span(self.path, *self.at(start), *self.at(start + 1 if end is None else end))
+        end = start + 1 if end is None else end
+        line, column = self.at(start)
+        if start <= end and (line == len(self.starts) or end < self.starts[line]):
+            return Span(self.path, line, column, line, column + end - start)
+        return Span(self.path, line, column, *self.at(end))
 
 
 class _Stop(Exception):
@@ -294,14 +316,11 @@ class _Frame:
     end: int
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
+    is_mapping: bool = False
     key: _Built | None = None
     sound: bool = True
     size: int = 1
     height: int = 0
-
-    @property
-    def is_mapping(self) -> bool:
-        return isinstance(self.event, yaml.MappingStartEvent)
 
 
 class _Builder:
@@ -322,6 +341,11 @@ class _Builder:
         try:
             for event in yaml.parse(self.text, Loader=yaml_syntax.LOADER):
                 self._take(event)
+                if len(self.findings) >= MAX_FINDINGS:
+                    start = _start_of(event)
+                    self._stop(
+                        TOO_MANY, f"{MAX_FINDINGS} problems come before this: the rest is not read", start, start
+                    )
             if self.root is None or _is_nothing(self.root):
                 self._stop(EMPTY, "the file is empty", 0, 0)
         except yaml.YAMLError as error:
@@ -337,15 +361,16 @@ class _Builder:
 
     def _problem(self, file: SourceFile, found: Finding) -> Problem:
         span = self.places.span(found.start, found.end)
-        return file.problem(found.code, found.message, span, found.hint, found.severity)
+        show = yaml_syntax.without_cited if file.hides(span) else yaml_syntax.with_cited
+        return file.problem(found.code, show(found.message), span, found.hint and show(found.hint), found.severity)
 
     def _take(self, event: Any) -> None:
         match event:
+            case yaml.ScalarEvent():
+                self._scalar(event)
             case yaml.DocumentStartEvent() if self.root is not None:
                 start = _start_of(event)
                 self._stop(SEVERAL, "a second YAML document begins here", start, start + (3 if event.explicit else 1))
-            case yaml.ScalarEvent():
-                self._scalar(event)
             case yaml.AliasEvent():
                 self._alias(event)
             case yaml.CollectionStartEvent():
@@ -370,7 +395,7 @@ class _Builder:
         node = Scalar(value, event.value, style, span, event.tag, sound, event.value if raw == event.value else raw)
         self.last_scalar = event
         if self._is_masked():
-            self.masked.append(span)
+            self.masked.append(self.places.span(_start_of(event), end))
         self._finish(_Built(node), event.anchor, end)
 
     def _resolve(self, event: Any, style: Style) -> tuple[str | int | float | bool | None, bool]:
@@ -390,7 +415,7 @@ class _Builder:
         start = event.start_mark.index
         if event.anchor is not None:
             start = self.text.find("!", start)
-        written = re.compile(r"!<[^>]*>|\S+").match(self.text, start)
+        written = re.compile(r"!<[^>\s]{1,80}>|\S{1,80}").match(self.text, start)
         tag = written[0] if written else event.tag
         in_flow = bool(self.stack and self.stack[-1].event.flow_style)
         if in_flow:
@@ -398,16 +423,18 @@ class _Builder:
         expression = "quote the expression, or write it in block form; 'not' negates, '!' does not"
         known = re.fullmatch(r"!!?(include|secret|env|env_var|vault|ref|reference|lambda|sub|input|binary|\w+/.*)", tag)
         hint = "tags are not taken: remove it" if known or tag.startswith("!!") else expression
-        self._add(TAG, f"'{tag}' is read by YAML as a tag", start, start + max(1, len(tag)), hint)
+        self._add(TAG, f"'{cite(tag)}' is read by YAML as a tag", start, start + max(1, len(tag)), hint)
 
     def _alias(self, event: Any) -> None:
         start, end = event.start_mark.index, event.end_mark.index
+        if self._is_masked():
+            self.masked.append(self.places.span(start, end))
         built = self.anchors.get(event.anchor)
         if any(frame.anchor == event.anchor for frame in self.stack):
-            self._add(ALIAS_LOOP, f"'*{event.anchor}' stands inside the value that it names", start, end)
+            self._add(ALIAS_LOOP, f"'*{cite(event.anchor)}' stands inside the value that it names", start, end)
         elif built is None:
-            hint = f"set it above with '&{event.anchor}', or quote the value if it begins with '*'"
-            self._add(UNKNOWN_ALIAS, f"no anchor is called '{event.anchor}'", start, end, hint)
+            hint = f"set it above with '&{cite(event.anchor)}', or quote the value if it begins with '*'"
+            self._add(UNKNOWN_ALIAS, f"no anchor is called '{cite(event.anchor)}'", start, end, hint)
         else:
             self.aliased += built.size
             if self.aliased > MAX_ALIASED:
@@ -423,12 +450,15 @@ class _Builder:
 
     def _open(self, event: Any) -> None:
         start = self._content_start(event)
+        if start > _start_of(event) and self._is_masked():
+            self.masked.append(self.places.span(_start_of(event), start))
         if len(self.stack) >= MAX_DEPTH:
             self._stop(TOO_DEEP, f"values are nested more than {MAX_DEPTH} deep", start, start + 1)
-        allowed = "tag:yaml.org,2002:" + ("map" if isinstance(event, yaml.MappingStartEvent) else "seq")
+        is_mapping = isinstance(event, yaml.MappingStartEvent)
+        allowed = "tag:yaml.org,2002:" + ("map" if is_mapping else "seq")
         if event.tag not in (None, "!", allowed):
             self._refuse_tag(event)
-        self.stack.append(_Frame(event, start, event.anchor, start))
+        self.stack.append(_Frame(event, start, event.anchor, start, is_mapping=is_mapping))
 
     def _close(self, event: Any) -> None:
         frame = self.stack.pop()
@@ -532,24 +562,38 @@ class _Builder:
 
     def _is_masked(self) -> bool:
         """Whether the value that comes next lies under the file's `connections:`."""
-        if not self.stack or (self.stack[-1].is_mapping and self.stack[-1].key is None):
+        top = self.stack[0].key if self.stack else None
+        if top is None or not isinstance(top.node, Scalar) or top.node.text != "connections":
             return False
-        top = self.stack[0].key
-        return top is not None and isinstance(top.node, Scalar) and top.node.text == "connections"
+        return not self.stack[-1].is_mapping or self.stack[-1].key is not None
 
     def _masked_comments(self) -> list[Span]:
         """Find the comments beside masked values."""
         lines = {line for span in self.masked for line in (span.line, span.end_line)}
         if not lines:
             return []
+        ends: dict[int, int] = {}
+        for span in self.masked:
+            ends[span.end_line] = max(ends.get(span.end_line, 1), span.end_column)
         found = []
         texts = yaml_syntax.BREAK.split(self.text)
         for number in range(min(lines), max(lines) + 1):
-            after = max((s.end_column for s in self.masked if s.end_line == number), default=1)
+            after = ends.get(number, 1)
             comment = re.compile(r"(?:^|(?<=\s))#.*").search(texts[number - 1], after - 1)
             if comment:
                 found.append(Span(self.path, number, comment.start() + 1, number, comment.end() + 1))
         return found
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Put ranges in order, those that overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def _start_of(event: Any) -> int:
@@ -572,8 +616,8 @@ def _masked_by_lines(path: str, text: str) -> tuple[Span, ...]:
     inside: int | None = None
     for number, line in enumerate(yaml_syntax.BREAK.split(text), 1):
         indent = len(line) - len(line.lstrip())
-        opening = re.match(r"""\s*\{?\s*["']?connections["']?\s*:""", line)
-        if inside is not None and not opening and re.match(r"""\s*["'\w]""", line) and indent <= inside:
+        opening = re.compile(r"""(?:\{\s*)?["']?connections["']?\s*:""").match(line, indent)
+        if inside is not None and not opening and re.compile(r"""["'\w]""").match(line, indent) and indent <= inside:
             inside = None
         start = None
         if opening:

@@ -48,6 +48,7 @@ _ESCAPE = re.compile(
     r"\\(?:(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U000[0-9a-fA-F]{5}|U0010[0-9a-fA-F]{4}|[\\'\"ntr])|(.))", re.S
 )
 _DECIMAL = re.compile(r"(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][+-]?\d+)?")
+_UNTIL_CLOSING = re.compile(r"[^\"'{}]*\}\}")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 
 _SIGNS = {
@@ -183,6 +184,9 @@ def find_closing(text: str, start: int) -> int | None:
 
     Inside quotes, and as the end of a mapping, `}}` does not close.
     """
+    plain = _UNTIL_CLOSING.match(text, start)
+    if plain is not None:
+        return plain.end() - 2
     depth, place = 0, start
     while place < len(text):
         sign = text[place]
@@ -286,7 +290,7 @@ def _check_string(token: _Token, previous: _Token) -> None:
             token, "two texts stand side by side", "write a comma or '+' between them; inside quotes, write '\\\"'"
         )
     for escape in _ESCAPE.finditer(token.text, 1, len(token.text) - 1):
-        if escape.group(2) is not None or escape.group(1).lower().startswith("ud"):
+        if escape.group(2) is not None or re.match(r"[uU](?:0000)?[dD][89a-fA-F]", escape.group(1)):
             shown = "\\n" if escape.group(2) == "\n" else escape.group()
             raise _bad(
                 _Token("", escape.group(), token.start + escape.start()),
@@ -448,13 +452,15 @@ def _check_tree(source: Source) -> None:
 
 def children(node: ast.expr) -> Iterator[ast.expr]:
     """Give the expressions right under a node, those of its arguments and its `for` included."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.expr):
-            yield child
-        elif isinstance(child, ast.keyword):
-            yield child.value
-        elif isinstance(child, ast.comprehension):
-            yield from (child.target, child.iter, *child.ifs)
+    for name in node._fields:
+        value = getattr(node, name)
+        for child in value if isinstance(value, list) else (value,):
+            if isinstance(child, ast.expr):
+                yield child
+            elif isinstance(child, ast.keyword):
+                yield child.value
+            elif isinstance(child, ast.comprehension):
+                yield from (child.target, child.iter, *child.ifs)
 
 
 def _check_node(source: Source, node: ast.expr) -> None:

@@ -7,6 +7,7 @@ reachable. Loops, calls and texts are counted, and the output is at most 256 KiB
 
 from __future__ import annotations
 
+import functools
 import re
 import traceback
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from engine.workflow.scope import MOST_STEPS, MOST_TEXT, EvaluationError, Run, S
 #: A template's rendering has this many steps.
 STEPS = 10 * MOST_STEPS
 MOST_SOURCE = 256 * 1024
+#: So many compiled templates are kept.
+MOST_KEPT = 64
 
 
 class TemplateProblem(Exception):
@@ -92,11 +95,18 @@ def compile_template(name: str, sources: Mapping[str, str]) -> Template:
     Raises:
         TemplateProblem: one of them is not there, cannot be read, or includes itself.
     """
+    if name not in sources:
+        raise TemplateProblem(f"no template is called '{name}'", name, 1, did_you_mean(name, sources, "templates"))
+    return _compile(name, tuple(sources.items()))
+
+
+@functools.lru_cache(maxsize=MOST_KEPT)
+def _compile(name: str, items: tuple[tuple[str, str], ...]) -> Template:
+    """Compile a template that is there; many workflows of a project name the same."""
+    sources = dict(items)
     environment = Sandbox(sources)
     names: dict[str, None] = {}
     undeclared: set[str] = set()
-    if name not in sources:
-        raise TemplateProblem(f"no template is called '{name}'", name, 1, did_you_mean(name, sources, "templates"))
     _follow(environment, sources, name, (), names, undeclared)
     try:
         template = environment.get_template(name)

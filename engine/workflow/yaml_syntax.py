@@ -47,6 +47,23 @@ class Finding:
     severity: Literal["error", "warning"] = "error"
 
 
+#: Signs that no file may hold: they stand around what a message cites of one, until it is known to be no secret.
+_CITED = re.compile("\x02([^\x03]*)\x03")
+
+
+def cite(text: str) -> str:
+    """Mark text of the file in a finding's message or hint."""
+    return f"\x02{text}\x03"
+
+
+def with_cited(message: str) -> str:
+    return _CITED.sub(r"\1", message)
+
+
+def without_cited(message: str) -> str:
+    return _CITED.sub("***", message)
+
+
 # --- scalars ---------------------------------------------------------------------------------------------------------
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
@@ -93,7 +110,7 @@ def resolve_as(tag: str, text: str) -> str | int | float | bool | None:
         return text
     value = resolve(text)
     if type(value) not in wanted:
-        raise ValueError(f"'{text}' is not what its tag '!!{tag.rpartition(':')[2]}' says")
+        raise ValueError(f"'{cite(text)}' is not what its tag '!!{tag.rpartition(':')[2]}' says")
     return float(value) if isinstance(value, int) and float in wanted else value
 
 
@@ -157,6 +174,7 @@ def _places_in_block(raw: str, text: str) -> list[int] | None:
 
 # --- values that end early -------------------------------------------------------------------------------------------
 
+_CUTS = re.compile(r"(?P<space>[ \t]*)(?P<char>[#,])")  # never to the end of the line, which may hold all of the file
 _QUOTE_OPENS = re.compile(r"""(?<!\w)'|\"""")
 
 
@@ -186,11 +204,13 @@ def left_open(text: str) -> str | None:
 
 def find_cut(text: str, raw: str, end: int, *, in_flow: bool) -> Finding | None:
     """Find out whether an unquoted value was meant to go on behind `end`, where YAML ends it."""
-    rest = re.compile(r"(?P<space>[ \t]*)(?P<char>[#,]?)(?P<after>[^\r\n]*)").match(text, end)
-    assert rest is not None
-    char, start = rest["char"], rest.start("char")
-    if char == "#" and (rest["space"] or not raw):
-        return _cut_by_comment(raw, start, text[start : rest.end()].rstrip())
+    found = _CUTS.match(text, end)
+    if found is None:
+        return None
+    char, start = found["char"], found.start("char")
+    if char == "#" and (found["space"] or not raw):
+        line_end = BREAK.search(text, start)
+        return _cut_by_comment(raw, start, text[start : line_end.start() if line_end else len(text)].rstrip())
     if char == "," and in_flow and (what := left_open(raw)) is not None:
         message = f"an unquoted value ends at this comma, and its {what!r} is left open".replace("'\"'", "'\"'")
         return Finding(QUOTE, message, start, start + 1, QUOTE_HINT)
@@ -202,8 +222,8 @@ def _cut_by_comment(raw: str, start: int, comment: str) -> Finding | None:
         if re.match(r"#[^\s#]", comment) is None:
             return None
         word = comment.split()[0]
-        message = f"the value is empty: '{word}' is read as a comment"
-        return Finding(CUT, message, start, start + len(word), f'quote it: "{word}"', "warning")
+        message = f"the value is empty: '{cite(word)}' is read as a comment"
+        return Finding(CUT, message, start, start + len(word), f'quote it: "{cite(word)}"', "warning")
     what = left_open(raw)
     if what in ("${{", '"', "'"):
         message = f"' #' begins a comment here, and {what} is left open before it"
@@ -288,7 +308,7 @@ def _after_quote(error: _Error) -> Finding | None:
         return None
     start = error.scalar.start_mark.index
     end = error.scalar.end_mark.index
-    message = f"the value ends with the quote that closes {error.text[start:end]}, and more follows"
+    message = f"the value ends with the quote that closes {cite(error.text[start:end])}, and more follows"
     if end - start > 40 or "\n" in error.text[start:end]:
         message = "the value ends with its closing quote, and more follows"
     return Finding(QUOTE, message, error.at, _line_end(error, error.at), QUOTE_HINT)
@@ -327,7 +347,7 @@ def _missing_colon(error: _Error) -> Finding | None:
     if "could not find expected ':'" not in error.problem or error.opened is None:
         return None
     end = _line_end(error, error.opened)
-    message = f"no ':' follows '{_short(error.text[error.opened : end])}'"
+    message = f"no ':' follows '{cite(_short(error.text[error.opened : end]))}'"
     return Finding(SYNTAX, message, error.opened, end, "write 'key: value'; a space follows the ':'")
 
 
@@ -341,9 +361,9 @@ def _indentation(error: _Error, at: int) -> Finding:
     end = _line_end(error, at)
     word = _short(re.split(r":(?:\s|$)", error.text[at:end])[0])
     if "block collection" in error.context and not word.startswith("-"):
-        message = f"'{word}' stands where the list goes on, and does not begin with '-'"
+        message = f"'{cite(word)}' stands where the list goes on, and does not begin with '-'"
     else:
-        message = f"'{word}' is not indented like the lines it belongs to"
+        message = f"'{cite(word)}' is not indented like the lines it belongs to"
     return Finding(SYNTAX, message, at, at + max(1, len(word)), "put it in the same column as what stands beside it")
 
 

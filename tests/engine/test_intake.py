@@ -80,7 +80,7 @@ async def test_a_full_disk_refuses_a_delivery_whole_and_takes_it_when_there_is_r
 
 
 async def test_matching_goes_on_by_itself_when_the_database_can_be_written_again(engine):
-    async with engine(POST) as world:
+    async with engine(f"if: incidents() | length == 1\n{POST}") as world:  # a look-up waits for the commit
         journal = world.application.journal
         journal._connection.execute("PRAGMA busy_timeout = 0")
         other = connect(journal.path)
@@ -133,6 +133,7 @@ async def test_an_event_that_cannot_be_matched_is_put_aside_and_the_next_ones_ar
                 and None
             )
         )
+        world.application.intake.wake()
         await world.declared()
         assert world.said == ["Checkout is slow"]
         row = world.application.reader.execute("SELECT * FROM events WHERE uid = 'evt_x'").fetchone()

@@ -363,12 +363,12 @@ async def test_an_unknown_run_is_answered_with_the_newest(engine, reference):
             await perform(world, "retry_run", run=reference)
 
 
-async def test_a_run_is_named_by_its_id_a_beginning_of_it_or_its_number(engine):
+async def test_a_run_is_named_by_its_id_a_beginning_or_an_end_of_it_or_its_number(engine):
     async with engine({"nap": WAIT}) as world:
         for number in range(4):
             await declare(world)
             uid = world.runs()[number]["uid"]
-            reference = (uid, uid[:14], uid.removeprefix("run_"), f"#{number + 1}")[number]
+            reference = (uid, uid[:21], uid[-6:], f"#{number + 1}")[number]
             done = await perform(world, "cancel_run", run=reference)
             assert done.data["runs"] == [uid]
 
@@ -380,7 +380,7 @@ async def test_a_beginning_that_several_runs_share_names_none_of_them(engine):
             await perform(world, "cancel_run", run="run_")
         await declare(world)
         await world.application.journal.transact(lambda c: c.execute("UPDATE runs SET uid = 'run_aa' || id").rowcount)
-        with pytest.raises(NotFound, match="several runs begin with 'aa': run_aa1, run_aa2"):
+        with pytest.raises(NotFound, match="several runs are called 'aa': run_aa1, run_aa2"):
             await perform(world, "cancel_run", run="aa")
 
 

@@ -15,7 +15,7 @@ from engine.domain import SUBJECTS, Entry, Person
 from engine.plugins import Fact
 from engine.store import schema
 from engine.store.codec import decode
-from engine.store.journal import connect
+from engine.store.journal import Direct, connect
 from engine.store.lookups import subject_of
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -58,7 +58,7 @@ class Store:
 def store(tmp_path):
     schema.prepare(tmp_path / "test.db")
     with closing(connect(tmp_path / "test.db")) as connection:
-        yield Store(connection.cursor())
+        yield Store(connection.cursor(Direct))
 
 
 # --- transitions ---

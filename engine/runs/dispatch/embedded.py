@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
 from engine.plugins import ActionError
-from engine.runs.executor import PAUSE, Executor
+from engine.runs.executor import PAUSE, Begun, Executor
 from engine.runs.rows import wake
 from engine.runs.settling import left_open
 from engine.store.codec import instant, micros
-from engine.store.journal import StorageUnavailable
+from engine.store.journal import Direct, StorageUnavailable
 from engine.workflow.library import UnreadableVersion
 
 #: Due rows are taken in chunks of this many.
@@ -43,8 +43,7 @@ class EmbeddedDispatcher:
     async def start(self) -> None:
         """Take up every run that has something to do, then wait for what falls due."""
         rows = self.hub.reader.execute(
-            "SELECT id FROM runs WHERE ended IS NULL"
-            " AND (wake > 0 OR state IN ('running', 'held', 'needs_decision')) ORDER BY id"
+            "SELECT id FROM runs WHERE ended IS NULL AND (wake > 0 OR state != 'waiting') ORDER BY id"
         )
         self.notify([*(row["id"] for row in rows.fetchall()), *left_open(self.hub.reader)])
         self._loop_task = asyncio.create_task(self._watch_due(), name="due")
@@ -76,6 +75,11 @@ class EmbeddedDispatcher:
                 self._queue[number] = None
         self._fill()
 
+    def adopt(self, begun: Begun) -> None:
+        """Take a run that began with the commit of its event."""
+        number = begun.active.run.id
+        self._tasks[number] = asyncio.create_task(self._advance(number, begun), name=f"run {number}")
+
     def look(self) -> None:
         """Say that something may be due earlier than was known."""
         self._look.set()
@@ -103,9 +107,9 @@ class EmbeddedDispatcher:
             task = asyncio.create_task(self._advance(number), name=f"run {number}")
             self._tasks[number] = task
 
-    async def _advance(self, number: int) -> None:
+    async def _advance(self, number: int, begun: Begun | None = None) -> None:
         try:
-            await self.executor.run(number)
+            await self.executor.run(number, begun)
         except (UnreadableVersion, ActionError) as error:
             await self._shelve(number, str(error))
         except Exception as error:  # noqa: BLE001  one run's trouble must not end the others
@@ -117,7 +121,6 @@ class EmbeddedDispatcher:
                 self._again.discard(number)
                 self._queue[number] = None
             self._fill()
-            self.look()
 
     async def _shelve(self, number: int, why: str) -> None:
         """Put a run aside that cannot be advanced, with the reason, until somebody acts or the program changes."""
@@ -154,7 +157,7 @@ class EmbeddedDispatcher:
         others = [(row["id"], row["run"]) for row in rows if row["kind"] != "settle"]
         if others:
 
-            def write(cursor: sqlite3.Cursor) -> None:
+            def write(cursor: Direct) -> None:
                 wake(cursor, [run for _, run in others])
                 cursor.executemany("DELETE FROM waits WHERE id = ?", [(number,) for number, _ in others])
 

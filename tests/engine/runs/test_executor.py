@@ -251,6 +251,84 @@ async def test_what_was_looked_for_and_is_not_there_is_made_again(cut_off):
         assert (world.state, chat.texts) == ("finished", ["hello", "hello", "after"])
 
 
+class LosingAnswers(FindableChat):
+    """Takes every message, and drops the connection before it answers."""
+
+    async def _first(self, text, effect):
+        self._send_text(text, effect)
+        raise RetryLater("connection reset", maybe_done=True)
+
+
+async def test_what_can_be_found_is_looked_for_before_a_further_attempt_makes_it_again(engine):
+    chat = LosingAnswers()
+    async with engine(POST, providers={"console": chat}) as world:
+        await world.declared()
+        await world.move("10m")
+        assert (world.state, chat.texts) == ("finished", ["hello", "after"])
+
+
+async def test_the_time_until_a_look_counts_from_the_last_process_that_may_have_called(cut_off):
+    chat = FindableChat()
+    async with cut_off(chat) as world:
+        await world.move("60s")
+        await world.crash()
+        await world.restart()
+        await world.move("89s")
+        assert chat.looks == []
+        await world.move("1s")
+        assert world.state == "finished"
+
+
+async def test_a_run_goes_on_after_an_end_between_an_effect_that_is_only_rows_and_what_follows(engine):
+    async with engine("""
+steps:
+  - uses: event.emit
+    with: {type: deploy.done}
+  - uses: chat.post
+    with: {text: after}
+""") as world:
+
+        def end(event, sentence, /, **facts):
+            if event == "effect.done":
+                world.application.executor.stopping = True
+
+        world._tell = end
+        await world.declared()
+        assert (world.said, [one["state"] for one in world.effects()]) == ([], ["done"])
+        await world.restart()
+        assert world.said == ["after"]
+
+
+class Blocking(OnceChat):
+    async def _first(self, text, effect):
+        self._send_text(text, effect)
+        await self.go_on.wait()
+
+
+async def test_other_items_are_taken_up_after_a_crash_while_one_waits_for_a_decision(engine):
+    chat = Blocking()
+    async with engine(
+        """
+steps:
+  - for_each: ${{ ["a", "b"] }}
+    steps:
+      - if: item == "b"
+        wait: 1h
+      - uses: chat.post
+        with: {text: "${{ item }}"}
+""",
+        providers={"console": chat},
+    ) as world:
+        for text in ("a", "b"):
+            pending = asyncio.ensure_future(world.declared() if text == "a" else world.move("1h"))
+            while text not in chat.texts:
+                await asyncio.sleep(0)
+            pending.cancel()
+            await world.crash()
+            await world.restart()
+        assert [one["state"] for one in world.effects("chat.post")] == ["unknown", "unknown"]
+
+
 async def test_a_look_that_fails_holds_the_effect_and_is_repeated(cut_off):
     chat = UnseeingChat()
     chat.failing = True

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.capabilities import Changes, Message
 from engine.domain import Ticket
-from engine.plugins import Fact, RetryLater, findable
+from engine.plugins import Fact, RetryLater, at_most_once, findable
 from engine.runs.limits import Bucket
 from engine.testing import RecordingChat, RecordingTickets
 from engine.testing.providers import Sent
@@ -134,6 +134,42 @@ async def test_what_is_only_rows_of_ours_takes_no_turn(engine):
     async with engine(text, project="connections: {local: {rate: 1/d}}\n") as world:
         await world.declared()
         assert (world.state, len(world.subjects("ticket"))) == ("finished", 2)
+
+
+async def test_a_turn_that_comes_while_another_item_is_under_way_is_taken(engine):
+    class Slow(RecordingTickets):
+        began, go_on = asyncio.Event(), asyncio.Event()
+
+        @at_most_once
+        async def create(self, draft, *, effect):
+            self.began.set()
+            await self.go_on.wait()
+            return await super().create(draft, effect=effect)
+
+    text = """
+steps:
+  - for_each: "['a', 'b', 'slow']"
+    steps:
+      - if: item != "slow"
+        uses: chat.post
+        with: {text: "${{ item }}"}
+      - if: item == "slow"
+        uses: ticket.create
+        connection: tracker
+        with: {title: b}
+"""
+    tracker = Slow()
+    project = limited("1/s", 1, ", tracker: {provider: local, key: TR}")
+    async with engine(text, project=project, providers={"tracker": tracker}) as world:
+        fact = Fact("incident.declared", world.now, "incident", "pager:a", {"title": "a"})
+        await world.application.accept("pager", [fact])
+        await tracker.began.wait()
+        world.clock.move_to(world.now + timedelta(seconds=2))
+        while len(world.said) < 2:
+            await asyncio.sleep(0.001)
+        tracker.go_on.set()
+        await world.settle()
+        assert (world.said, world.state) == (["a", "b"], "finished")
 
 
 async def test_a_further_attempt_takes_a_turn_and_sends_the_stored_inputs(engine):

@@ -157,7 +157,7 @@ async def test_what_can_be_found_is_looked_for_before_another_attempt_makes_it_a
         await world.declared()
         await world.move("89s")  # it could not be seen yet, had it taken its time
         assert len(chat.sent) == 1
-        await world.move("1s")
+        await world.move("1m")
         assert [m.text for m in chat.sent] == ["hello", "after https://chat.invalid/found false"]
 
 

@@ -13,7 +13,7 @@ from engine.domain import Entry, Person, Service, Team
 from engine.plugins import Fact
 from engine.store import schema
 from engine.store.codec import dumps
-from engine.store.journal import connect
+from engine.store.journal import Direct, connect
 from engine.store.lookups import MOST, Directory, Lookups
 from engine.workflow.expressions import NeedLookup
 from tests.fakes import ADA, GRACE, FakePeople
@@ -23,7 +23,7 @@ NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 class Store:
     def __init__(self, connection):
-        self.cursor = connection.cursor()
+        self.cursor = connection.cursor(Direct)
         people = FakePeople(
             (ADA, GRACE), (Team("sre", "SRE", lead="ada", members=("ada", "grace")),), (Service("shop", "Shop", "sre"),)
         )

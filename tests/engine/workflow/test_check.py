@@ -40,8 +40,8 @@ NAMES = Names(
 )
 #: Modules that report problems of a workflow file.
 REPORTING = "source yaml_syntax check_base check_inputs check_on check_steps check_with check_expressions kinds syntax"
-#: Too large to keep here, and tested in test_source.py.
-WITHOUT_FILE = {source.TOO_LARGE}
+#: Too large to keep here, and tested in test_source.py and tests/hostile.
+WITHOUT_FILE = {source.TOO_LARGE, source.TOO_MANY}
 
 
 def problems_of(text, name="w.yaml", names=NAMES):

@@ -260,7 +260,7 @@ def test_working_days_and_months_go_only_with_instants(text):
         ("1 % 0", "divided by 0"),
         ("9223372036854775807 * 9", "between -2^63 and 2^63"),
         ("1e18 * 1e18", "between -2^63 and 2^63"),
-        ("now() + duration('9999999w')", "lies outside the years"),
+        ("now() + duration('9999999w')", "three thousand years"),
         ("duration('200000w') * 1000", "three thousand years"),
     ],
 )
