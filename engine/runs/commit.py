@@ -247,11 +247,6 @@ class Commit:
         run = self.active.run
         if not self.active.fresh or self.active.listened:
             forget_waits(tx, run.id, "")
-        for path, leaf in self.active.state.leaves.items():
-            until = self.active.resting.get(path)
-            if leaf.status == "intent" and until is not None and until > now:  # it is looked for all the same
-                tx.execute(LISTEN, (run.id, path, "hold", micros(until), None, None, None))
-                self.timed = True
         for identity in self.in_doubt:
             tx.execute("UPDATE effects SET state = 'unknown' WHERE identity = ?", (identity,))
         error = dumps(dict(end.error)) if end.error else None

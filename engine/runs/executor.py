@@ -69,7 +69,7 @@ from engine.runs.interpreter import (
 from engine.runs.limits import Limited, Limits
 from engine.runs.rows import effect_row, load_state, run_of
 from engine.runs.settling import given_up, is_left_open
-from engine.runs.state import Leaf, Record, Run, RunState
+from engine.runs.state import IN_DOUBT, Leaf, Record, Run, RunState
 from engine.runs.view import FRESH, CommittedView, Snapshot, first_fault
 from engine.store.codec import digest, dumps, instant, loads, micros
 from engine.store.journal import StorageUnavailable, Work, Writing
@@ -225,11 +225,16 @@ class Executor:
     async def _keep_timers(self, active: Active) -> None:
         """See that what a run waits for is in the table: a clock that was set back may have woken it too early."""
         state, now, number = active.state, self.hub.clock.now(), active.run.id
-        if state.ended is not None:
-            return
-        dues = {path: leaf.due for path, leaf in state.leaves.items() if leaf.status in _TIMED}
-        dues |= {path: pause.due for path, pause in state.pauses.items() if pause.done is None}
-        dues |= {f"{path}!deadline": due for path, due in state.deadlines.items()}
+        dues: dict[str, datetime | None] = {}
+        if state.ended is None:
+            dues = {path: leaf.due for path, leaf in state.leaves.items() if leaf.status in _TIMED}
+            dues |= {path: pause.due for path, pause in state.pauses.items() if pause.done is None}
+            dues |= {f"{path}!deadline": due for path, due in state.deadlines.items()}
+        else:  # what is to be found out, and told to the owner, all the same
+            told = [(path, leaf) for path, leaf in state.leaves.items() if path.startswith(IN_DOUBT)]
+            dues = {path: leaf.due for path, leaf in told if leaf.status in _TIMED} | active.resting
+            if not dues:
+                return
         rows = self.hub.reader.execute("SELECT path FROM waits WHERE run = ? AND due IS NOT NULL", (number,))
         kept = {row["path"] for row in rows.fetchall()}
         lost = [(path, due) for path, due in dues.items() if due is not None and due > now and path not in kept]
@@ -507,7 +512,7 @@ class Executor:
             until = self._left_alone(hold)
             if until is not None:
                 return self._hold(active, path, leaf, step, until, hold.why, fresh=fresh)
-        turn = await self.limits.turn(connection, identity) if goes_out else None
+        turn = await self.limits.turn(connection, identity) if goes_out and self.hub.rates else None
         if turn is not None:
             why = self.limits.why(connection)
             return self._hold(active, path, leaf, step, turn, why, "rate-limited", fresh=fresh)

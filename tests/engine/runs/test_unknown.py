@@ -242,6 +242,29 @@ async def test_an_owner_who_cannot_be_told_now_is_told_later_and_not_once_it_is_
         world.chat.before = doubt
         await world.move("1h")
         assert ["say[c]" in text for text in told(world)] == [True]
+        assert [effect["state"] for effect in world.effects("chat.nudge")] == ["failed", "done"]
+        assert world.application.reader.execute("SELECT count(*) FROM waits").fetchone()[0] == 0
+
+
+async def test_an_owner_who_cannot_be_told_now_is_told_later_also_where_the_run_was_stopped(engine):
+    text = "stop_when: incident.drill\n" + LOOP + "  - uses: chat.post\n    with: {text: later}\n"
+    async with engine(text) as world:
+        doubt = doubtful("a")
+
+        def before(message):
+            if message.to == "grace":
+                raise RetryLater("down", after=600)
+            doubt(message)
+
+        world.chat.before = before
+        await world.declared()
+        await world.incident("updated", drill=True)
+        assert world.state == "stopped"
+        await world.crash()
+        world.chat.before = doubt
+        await world.restart()
+        await world.move("1h")
+        assert len(told(world)) == 1
 
 
 async def test_what_stands_in_an_items_key_cannot_write_into_the_message(engine):
@@ -438,6 +461,22 @@ async def test_what_a_cancelled_run_had_under_way_is_settled_after_a_crash(engin
         ]
         await world.incident("declared", "pager:b", title="b")
         assert [m.text for m in chat.sent][1:] == ["b", "later https://chat.invalid/2"]
+
+
+async def test_what_was_to_be_looked_for_when_its_run_was_stopped_is_looked_for(engine):
+    chat = Findable()
+    async with engine(ONCE.format(decision="ask") + LATER, providers={"console": chat}) as world:
+        await world.application.accept(
+            "pager", [Fact("incident.declared", world.now, "incident", "pager:a", {"title": "a"})]
+        )
+        await chat.began.wait()
+        await world.crash()
+        await world.restart()  # it is looked for when it can be seen
+        await world.incident("updated", "pager:a", drill=True)
+        await world.incident("declared", "pager:b", title="b")
+        assert [run["state"] for run in world.runs()] == ["stopped", "waiting"]
+        await world.move("2m")
+        assert [m.text for m in chat.sent] == ["a", "later https://chat.invalid/found"]
 
 
 async def test_a_stopped_run_that_is_taken_up_again_keeps_what_was_found_of_it(engine):
