@@ -232,7 +232,8 @@ class Executor:
             dues |= {f"{path}!deadline": due for path, due in state.deadlines.items()}
         else:  # what is to be found out, and told to the owner, all the same
             told = [(path, leaf) for path, leaf in state.leaves.items() if path.startswith(IN_DOUBT)]
-            dues = {path: leaf.due for path, leaf in told if leaf.status in _TIMED} | active.resting
+            dues = {path: leaf.due for path, leaf in told if leaf.status in _TIMED}
+            dues.update(active.resting)
             if not dues:
                 return
         rows = self.hub.reader.execute("SELECT path FROM waits WHERE run = ? AND due IS NOT NULL", (number,))
