@@ -59,12 +59,6 @@ asyncio.run(live())
     assert loaded_after(start, project) & unused == set()
 
 
-def test_the_days_off_of_one_country_load_no_other(project):
-    loaded = loaded_after("from engine.calendars import country_holidays; country_holidays('CZ')(2026)", project)
-    countries = {name for name in loaded if name.startswith("holidays.countries.")}
-    assert countries == {"holidays.countries.czechia"}
-
-
 def test_many_files_are_checked_by_several_processes_and_told_in_order(project):
     text = (SHIPPED / "postmortem.yaml").read_text("utf-8")
     for number in range(400):
