@@ -282,15 +282,13 @@ def country_holidays(code: str) -> Callable[[int], frozenset[date]]:
     import holidays as library
 
     country, dash, part = code.partition("-")
-    found: Any = getattr(library, country, None) if re.fullmatch("[A-Z]{2,3}", country) else None
-    if getattr(found, "country", None) is None:  # markets have codes as well
-        countries = library.list_supported_countries(include_aliases=True)  # imports each of them: 10 MiB
+    countries = library.list_supported_countries(include_aliases=True)
+    if country not in countries:
         hint = _nearest(country, countries, "write an ISO 3166 code such as CZ or DE-BY")
         raise ValueError(f"no holidays are known for country '{country}': {hint}")
-    known = list(found.subdivisions)
-    if dash and part not in known:
-        parts = ", ".join(sorted(known)) or "it has none"
-        raise ValueError(f"no part of {country} is called '{part}': {_nearest(part, known, parts)}")
+    if dash and part not in countries[country]:
+        parts = ", ".join(sorted(countries[country])) or "it has none"
+        raise ValueError(f"no part of {country} is called '{part}': {_nearest(part, countries[country], parts)}")
     return functools.partial(_country_year, country, part or None)
 
 

@@ -151,6 +151,7 @@ class Where:
     project: str | None = None
     team: str | None = None
     assignee: str | None = None
+    idle_since: datetime | None = None  #: nobody touched it after this instant; who cannot tell gives more
 
 
 @dataclass(frozen=True, slots=True)

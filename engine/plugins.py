@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -318,6 +318,17 @@ class Storage(Protocol):
 
     def subjects(self, subject_type: str) -> Sequence[Any]:
         """Give every subject of this connection, newest first."""
+
+    def scan(
+        self, subject_type: str, *, done: bool | None = None, idle_since: datetime | None = None
+    ) -> AsyncIterator[Any]:
+        """Give the subjects of this connection by id, a few at a time: between them others have their turn.
+
+        Args:
+            subject_type: `ticket`, `incident`, …
+            done: only those that are done, or are not.
+            idle_since: only those that were made, and last touched by a person, no later than this instant.
+        """
 
 
 class Context(Protocol):

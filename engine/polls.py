@@ -33,6 +33,8 @@ CHANGES_WATCHED = timedelta(hours=1)
 AGAIN = timedelta(minutes=1)
 #: A check that has not ended by then has failed, in seconds: a vendor that hangs must not keep others waiting.
 CHECK_TIMEOUT = 300.0
+#: Of what a check has found, so many are looked at between two turns of the others.
+_PORTION = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,11 @@ class Polls:
         assert use.trigger.next_due is not None
         check = _Check(self.hub, now, poll.due, getattr(use.params, "connection", None))
         found = [self._fact_of(poll, one) for one in await use.trigger.check(use.params, check)]
-        fresh = [due for due in found if not self._known(str(due.fact.id))]
+        fresh: list[Due] = []
+        for number, one in enumerate(found):
+            if number % _PORTION == 0:
+                await asyncio.sleep(0)
+            fresh += [one] if not self._known(str(one.fact.id)) else []
         limit = use.trigger.limit(use.params) if use.trigger.limit else None
         taken = fresh if limit is None else fresh[:limit]
         following: datetime | None = poll.due

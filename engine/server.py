@@ -11,7 +11,7 @@ import hmac
 import ipaddress
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,12 +19,14 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from engine import operations, reports
 from engine.application import Application
@@ -32,13 +34,21 @@ from engine.config import Server
 from engine.operations import BadInput, Done, NotFound, Refused
 from engine.plugins import Received, Unauthorized
 from engine.reports.values import plain
-from engine.store.codec import encode, instant, micros
+from engine.store.codec import encode, instant, micros, plain_json
 from engine.store.journal import StorageUnavailable
 
 #: The engine counts as late when something was due this long ago and has not been looked at.
 LATE = timedelta(minutes=1)
 #: The body of an operation is at most this many bytes.
 MOST_OF_OPERATION = 256 * 1024
+#: Bodies that are being read hold at most this many bytes together; who sends more is asked to come again.
+MOST_HELD = 64 * 1024 * 1024
+#: At most this many connections are open; further ones are answered with 503.
+MOST_CONNECTIONS = 1000
+#: A request has to arrive, and its answer to be taken, within so many seconds.
+PATIENCE = 30.0
+#: The JSON of an operation nests at most this deeply.
+_DEEPEST = 50
 #: A list is at most this long.
 MOST_LISTED = 1000
 
@@ -90,7 +100,10 @@ def create_app(application: Application, token: str | None = None) -> Starlette:
         Route("/api/runs/{id}", guarded(_run), methods=["GET"]),
         Route("/api/operations/{name}", guarded(_operation), methods=["POST"]),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    app.router.redirect_slashes = False  # such a redirect would lead to whatever the Host header says
+    app.state.load = _Load()
+    return app
 
 
 def body_of(done: Done) -> dict[str, Any]:
@@ -99,10 +112,13 @@ def body_of(done: Done) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving(application: Application, token: str | None, host: str, port: int) -> AsyncIterator[str]:
+async def serving(
+    application: Application, token: str | None, host: str, port: int, *, patience: float = PATIENCE
+) -> AsyncIterator[str]:
     """Serve an engine while the block runs; give the address, such as `http://127.0.0.1:8321`.
 
-    Port 0 takes a free one. At the end nothing new is taken, and requests under way are answered.
+    Port 0 takes a free one. At the end nothing new is taken, and requests under way are answered. A connection whose
+    sender lets us wait for more than `patience` seconds is closed.
 
     Raises:
         OSError: the address cannot be had: the port is taken, or the host is not this machine.
@@ -111,14 +127,16 @@ async def serving(application: Application, token: str | None, host: str, port: 
     config = uvicorn.Config(
         create_app(application, token),
         lifespan="off",
+        http=_Protocol,
         ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=STOPPING,
     )
-    server = _Uvicorn(config)
+    server = _Uvicorn(config, patience)
     task = asyncio.create_task(server.serve([listening]), name="server")
     ready = asyncio.create_task(server.ready.wait())
     try:
@@ -133,20 +151,66 @@ async def serving(application: Application, token: str | None, host: str, port: 
         listening.close()
 
 
+class _Protocol(H11Protocol):
+    """Uvicorn's HTTP, which forgets that an answer may be under way when it refuses what follows."""
+
+    def send_400_response(self, msg: str) -> None:
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # or the handler's own answer would fail, with a traceback
+            self.cycle.message_event.set()
+
+
 class _Uvicorn(uvicorn.Server):
     """Uvicorn without hands on the process: its signals are whoever's started it."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, patience: float) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._patience = patience
+        self._waited_for: dict[H11Protocol, tuple[object, float]] = {}
+        self._next_look = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
 
+    async def on_tick(self, counter: int) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_look:
+            self._next_look = now + self._patience / 6
+            self._close_slow(now)
+        return await super().on_tick(counter)
+
+    def _close_slow(self, now: float) -> None:
+        """Close the connections that we have been waiting for too long: uvicorn would wait for ever."""
+        waiting: dict[H11Protocol, tuple[object, float]] = {}
+        for connection in self.server_state.connections:
+            assert isinstance(connection, H11Protocol)
+            what = _awaited(connection)
+            before = self._waited_for.get(connection)
+            if what is None or before is None or before[0] != what:
+                before = (what, now)
+            if what is not None and now - before[1] > self._patience:
+                connection.transport.abort()
+            else:
+                waiting[connection] = before
+        self._waited_for = waiting
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+
+def _awaited(connection: H11Protocol) -> object:
+    """Give what we wait for at the other side: a request, the rest of its body, the taking of an answer; else None."""
+    theirs, ours = connection.conn.their_state, connection.conn.our_state
+    if theirs in (h11.IDLE, h11.SEND_BODY) or ours is h11.SEND_BODY:
+        return id(connection.cycle), theirs, ours
+    return None
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -188,7 +252,14 @@ async def _answer(application: Application, handler: Handler, guard: _Guard | No
 
 
 def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse({"error": message}, status, dict(headers or {}))
+    return _Answer({"error": message}, status, dict(headers or {}))
+
+
+class _Answer(JSONResponse):
+    """JSON whose texts may hold what UTF-8 cannot: somebody sent it, and it is cited."""
+
+    def render(self, content: Any) -> bytes:
+        return plain_json(content).encode()
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -240,18 +311,32 @@ def _is_address(name: str) -> bool:
     return True
 
 
+@dataclass(slots=True)
+class _Load:
+    """How many bytes of bodies are held whose end has not come."""
+
+    held: int = 0
+
+
 async def _read(request: Request, most: int) -> bytes:
-    """Give the body; one that is too large is refused while it is read."""
+    """Give the body; one that is too large, or too much with those of others, is refused while it is read."""
     too_large = _Refusal(413, f"the body is larger than {most:,} bytes", Connection="close")
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > most:
         raise too_large
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise too_large
-    return bytes(body)
+    load: _Load = request.app.state.load
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            load.held += len(chunk)
+            if len(body) > most:
+                raise too_large
+            if load.held > MOST_HELD:
+                raise _Refusal(503, "too many bodies arrive at once", **{"Retry-After": "5", "Connection": "close"})
+        return bytes(body)
+    finally:
+        load.held -= len(body)
 
 
 # --- webhooks --------------------------------------------------------------------------------------------------------
@@ -275,11 +360,11 @@ async def _hook(application: Application, request: Request) -> Response:
     accepted = await application.accept(name, received.facts, received.ignored)
     if received.ignored is not None:
         application.tell("webhook.ignored", f"{name}: ignored: {received.ignored}", connection=name)
-        return JSONResponse({"accepted": 0, "ignored": received.ignored}, 202)
+        return _Answer({"accepted": 0, "ignored": received.ignored}, 202)
     if received.response is not None:
-        return JSONResponse(dict(received.response), 202)
+        return _Answer(dict(received.response), 202)
     counts = {"accepted": len(received.facts) - accepted.duplicates}
-    return JSONResponse({**counts, "duplicates": accepted.duplicates} if accepted.duplicates else counts, 202)
+    return _Answer({**counts, "duplicates": accepted.duplicates} if accepted.duplicates else counts, 202)
 
 
 def _source(application: Application, name: str) -> Any:
@@ -304,14 +389,14 @@ def _headers(request: Request) -> dict[str, str]:
 
 
 async def _health(application: Application, request: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+    return _Answer({"status": "ok"})
 
 
 async def _ready(application: Application, request: Request) -> Response:
     """Say whether what comes in is kept and what is due is done."""
     faults = _faults(application)
     status = {"status": "not ready", "reasons": faults} if faults else {"status": "ready"}
-    return JSONResponse(status, 503 if faults else 200)
+    return _Answer(status, 503 if faults else 200)
 
 
 def _faults(application: Application) -> list[str]:
@@ -341,21 +426,21 @@ def _faults(application: Application) -> list[str]:
 async def _events(application: Application, request: Request) -> Response:
     asked = _query(request, "type", "subject", "limit")
     limit = _limit(asked.pop("limit", None))
-    return JSONResponse({"events": reports.list_events(application.reader, limit=limit, **asked)})
+    return _Answer({"events": reports.list_events(application.reader, limit=limit, **asked)})
 
 
 async def _event(application: Application, request: Request) -> Response:
-    return JSONResponse(reports.show_event(application.reader, request.path_params["id"]))
+    return _Answer(reports.show_event(application.reader, request.path_params["id"]))
 
 
 async def _runs(application: Application, request: Request) -> Response:
     asked = _query(request, "workflow", "state", "limit")
     limit = _limit(asked.pop("limit", None))
-    return JSONResponse({"runs": reports.list_runs(application.reader, limit=limit, **asked)})
+    return _Answer({"runs": reports.list_runs(application.reader, limit=limit, **asked)})
 
 
 async def _run(application: Application, request: Request) -> Response:
-    return JSONResponse(reports.show_run(application.reader, request.path_params["id"]))
+    return _Answer(reports.show_run(application.reader, request.path_params["id"]))
 
 
 async def _operation(application: Application, request: Request) -> Response:
@@ -368,17 +453,32 @@ async def _operation(application: Application, request: Request) -> Response:
     if not isinstance(actor, str) or not isinstance(inputs, dict):
         raise BadInput("the body must be a mapping with 'actor', a name, and 'inputs', a mapping")
     done = await operations.perform(application, request.path_params["name"], inputs, actor)
-    return JSONResponse(body_of(done))
+    return _Answer(body_of(done))
 
 
 def _object(body: bytes) -> dict[str, Any]:
+    """Read a body. Half characters, which no database takes, become `�`."""
     try:
         value = json.loads(body)
-    except (ValueError, RecursionError):
+        if not isinstance(value, dict):
+            raise BadInput("the body must be a mapping with 'actor', a name, and 'inputs', a mapping")
+        value = json.loads(plain_json(value))
+    except (ValueError, RecursionError):  # NaN is none either
         raise BadInput("the body is not JSON") from None
-    if not isinstance(value, dict):
-        raise BadInput("the body must be a mapping with 'actor', a name, and 'inputs', a mapping")
-    return value
+    if _too_deep(value):
+        raise BadInput(f"the body is nested more than {_DEEPEST} deep")
+    return dict(value)
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for one in level for inner in _inside(one)]
+    return bool(level)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _query(request: Request, *known: str) -> dict[str, Any]:

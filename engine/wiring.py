@@ -5,6 +5,7 @@ Checking and listing need no application, so its parts are imported where it is 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
 import json
@@ -13,8 +14,9 @@ import os
 import sqlite3
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -502,6 +504,20 @@ class _Bare:
         """Nobody watches."""
 
 
+#: The ids of the next portion, and what is wanted among them: each reading is short, and none lasts over a pause.
+_PORTION = "SELECT id FROM subjects WHERE type = :type AND id > :after ORDER BY id LIMIT 1000"
+_SCAN = """
+SELECT state FROM subjects
+WHERE type = :type AND id > :after AND id <= :last AND connection = :connection
+  AND (:done IS NULL OR coalesce(json_extract(state, '$.done'), 0) = :done)
+  AND (:since IS NULL OR max(
+    coalesce(json_extract(state, '$.active_at."~instant"'), ''),
+    coalesce(json_extract(state, '$.created_at."~instant"'), '')
+  ) <= :since)
+ORDER BY id
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class _Rows:
     """A provider's own rows and the subjects of its connection (`plugins.Storage`)."""
@@ -552,3 +568,20 @@ class _Rows:
             (subject_type, self.connection),
         )
         return [subject_of(subject_type, json.loads(row["state"])) for row in rows.fetchall()]
+
+    async def scan(
+        self, subject_type: str, *, done: bool | None = None, idle_since: datetime | None = None
+    ) -> AsyncIterator[Any]:
+        from engine.store.lookups import subject_of
+
+        wanted = {"type": subject_type, "connection": self.connection, "done": done, "after": "", "last": ""}
+        wanted["since"] = idle_since.astimezone(UTC).isoformat() if idle_since is not None else None
+        while True:
+            ids = self.reader.execute(_PORTION, wanted).fetchall()
+            if not ids:
+                return
+            wanted["last"] = ids[-1]["id"]
+            for row in self.reader.execute(_SCAN, wanted).fetchall():
+                yield subject_of(subject_type, json.loads(row["state"]))
+            wanted["after"] = wanted["last"]
+            await asyncio.sleep(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,6 +93,14 @@ class FakeStorage:
 
     def subjects(self, subject_type: str) -> Sequence[Any]:
         return self.records.get(subject_type, [])
+
+    async def scan(
+        self, subject_type: str, *, done: bool | None = None, idle_since: datetime | None = None
+    ) -> AsyncIterator[Any]:
+        for one in self.records.get(subject_type, []):
+            touched = max((at for at in (one.created_at, one.active_at) if at is not None), default=None)
+            if done in (None, one.done) and (idle_since is None or touched is None or touched <= idle_since):
+                yield one
 
     def apply(self, effect: Effect) -> None:
         for _, key, row in effect.saved:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, PlainValidator, WithJsonSchema, field_validator, model_validator
@@ -261,6 +261,7 @@ def _repeated(instant: datetime, again: calendars.Duration, check: Check) -> Ite
 async def _stale_tickets(params: Stale, check: Check) -> Sequence[Due]:
     """Find the tickets that are stale now, the longest idle first."""
     where = params.where.as_where(done=False if params.query is None else None)
+    where = dataclasses.replace(where, idle_since=_idle_since(params.for_, check.now))
     found: list[tuple[datetime, Due]] = []
     for ticket in await check.tickets.search(where, params.query):
         since = _since(ticket)
@@ -269,6 +270,18 @@ async def _stale_tickets(params: Stale, check: Check) -> Sequence[Due]:
             found.append((since, _due(ticket, since, *latest)))
     found.sort(key=lambda pair: (pair[0], str(pair[1].key)))
     return [due for _, due in found]
+
+
+def _idle_since(length: calendars.Duration, now: datetime) -> datetime | None:
+    """Give an instant after which whatever was touched is not stale yet; None where there is none to be given.
+
+    A working day takes a day at least and a month 28, less what summer time takes away.
+    """
+    days = 0 if length.exact else length.business_days + 28 * length.months - 1
+    try:
+        return now - timedelta(days=days, seconds=length.seconds)
+    except OverflowError:
+        return None
 
 
 def _due(ticket: Ticket, since: datetime, count: int, stale_at: datetime) -> Due:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 from pydantic import model_validator
@@ -18,6 +18,7 @@ from engine.domain import ENGINE_OWNED, Entry, Incident, Person, Ticket
 from engine.plugins import ActionError, Connection, Effect, Fact, Field, Options, own_rows, provider
 
 _PREFIX = r"^[A-Z][A-Z0-9]{0,9}$"
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _LONGEST_TITLE = 300
 _LONGEST_TEXT = 64 * 1024
 _LONGEST_WORD = 100
@@ -108,7 +109,9 @@ class LocalTickets:
         """Give the tickets that fit `where`, newest first."""
         if query is not None:
             raise ActionError("local tickets have no query language: use 'where'")
-        return [ticket for ticket in self._connection.storage.subjects("ticket") if self._fits(ticket, where)]
+        tickets = self._connection.storage.scan("ticket", done=where.done, idle_since=where.idle_since)
+        found = [ticket async for ticket in tickets if self._fits(ticket, where)]
+        return sorted(found, key=lambda ticket: (ticket.created_at or _LONG_AGO, ticket.id), reverse=True)
 
     async def changed(self, cursor: str | None) -> Changes:
         """Give nothing: every change of a local ticket is an event already."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from engine.cli import exits, output
-from engine.cli.project import ProjectOption, open_project, read_workflows
+from engine.cli.project import ProjectOption, open_project, problems_of
 from engine.problems import Problem, sort, warning
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def check(
     paths: list[Path] = []
     if opened.config is not None:
         paths = _chosen(files, opened.config)
-        found += [problem for one in read_workflows(opened, paths) for problem in one.problems]
+        found += problems_of(opened, paths)
     found = sort(found)
     if form == "json":
         output.as_json([problem.as_record() for problem in found])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +16,16 @@ from engine.cli.exits import CommandError
 from engine.problems import Problem, ProblemError, Span
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
     from engine.config import Config
     from engine.plugins import Catalogue
     from engine.workflow.check import Names
     from engine.workflow.model import Workflow
+
+#: For so many files more it is worth to begin another process.
+_WORTH_A_PROCESS = 150
 
 #: The option of every command that works on a project.
 ProjectOption = Annotated[
@@ -97,6 +105,45 @@ def read_workflows(project: Project, paths: Iterable[Path] | None = None) -> lis
     names = wiring.names_of(project.config, project.catalogue)
     chosen = workflow_files(project.config.workflows) if paths is None else paths
     return [_read_workflow(path, project, names) for path in chosen]
+
+
+def problems_of(project: Project, paths: Sequence[Path]) -> list[Problem]:
+    """Give what is wrong with workflow files, in no set order; where there are many, the processors share the work."""
+    from engine import wiring
+
+    assert project.config is not None
+    names = wiring.names_of(project.config, project.catalogue)
+    processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1  # elsewhere forking is not safe
+    workers = max(1, min(processors, len(paths) // _WORTH_A_PROCESS))
+    shares = [paths[first::workers] for first in range(workers)]
+    others = [_elsewhere(project, names, share) for share in shares[1:]]
+    found = _problems(project, names, shares[0])
+    for process, receiver in others:
+        found += receiver.recv()
+        process.join()
+    return found
+
+
+def _problems(project: Project, names: Names, paths: Iterable[Path]) -> list[Problem]:
+    gc.disable()  # hardly anything that is made here needs it, and there is much of it
+    try:
+        return [problem for path in paths for problem in _read_workflow(path, project, names).problems]
+    finally:
+        gc.enable()
+
+
+def _elsewhere(project: Project, names: Names, paths: Sequence[Path]) -> tuple[BaseProcess, Connection]:
+    """Check files in a process of their own, which has what this one has; gives it and where its problems come in."""
+    from multiprocessing import get_context
+
+    from engine.workflow import check  # noqa: F401  or each process would import it
+
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: sender.send(_problems(project, names, paths)))
+    process.start()
+    sender.close()  # so that the end of a process that fails is seen
+    return process, receiver
 
 
 def _read_workflow(path: Path, project: Project, names: Names) -> ReadWorkflow:

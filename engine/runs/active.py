@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeGuard
 
-from engine.domain import FIELDS, Event, kind_of
+from engine.domain import FIELDS, Event, kind_of, outputs_of
 from engine.plugins import (
     Action,
     Effect,
@@ -42,6 +43,7 @@ class Result:
     readings: list[tuple[str, Fact]] = field(default_factory=list)  #: what subjects are, by their connections
     round: int | None = None  #: the round it was asked for in
     shared: bool = True  #: whether other runs may wait for it
+    text: str | None = None  #: the outputs as JSON, where they were written already
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +115,13 @@ _HOLDING = frozenset({"connection-held", "rate-limited"})
 
 def summary(state: RunState) -> str:
     """Give the run state of a run that has not ended."""
-    leaves = list(state.leaves.values())
-    if any(leaf.status == "parked" for leaf in leaves):
+    statuses = {leaf.status for leaf in state.leaves.values()}
+    if "parked" in statuses:
         return "needs_decision"
-    if any(leaf.status == "intent" for leaf in leaves):
+    if "intent" in statuses:
         return "running"
-    if any(_waits_for_connection(leaf) for leaf in leaves):
-        return "held"
-    return "waiting"
+    waits = "held" in statuses or "retry" in statuses
+    return "held" if waits and any(map(_waits_for_connection, state.leaves.values())) else "waiting"
 
 
 def _waits_for_connection(leaf: Leaf) -> bool:
@@ -140,17 +141,25 @@ def find_step(workflow: Workflow, hub: Hub, path: str) -> Step | None:
     return max(candidates, key=lambda step: len(step.id), default=None)
 
 
+_kind_of = cache(kind_of)
+
+
+@cache
+def _outputs_of(returns: Any) -> tuple[str, ...]:
+    return tuple(outputs_of(returns))
+
+
 def outputs_of_result(action: Action, result: Any) -> dict[str, Any]:
     """Give an action's result as the outputs of its step."""
     if result is None:
         return {}
     if isinstance(result, Mapping):
         return dict(result)
-    kind = kind_of(action.returns)
+    kind = _kind_of(action.returns)
     if kind in FIELDS and not isinstance(result, str):
         names = [name for name in FIELDS[kind] if hasattr(result, name)]
         return {**{name: getattr(result, name) for name in names}, "record": result}
-    return {name: getattr(result, name) for name in action.outputs}
+    return {name: getattr(result, name) for name in _outputs_of(action.returns)}
 
 
 def kept_records(records: Iterable[Record]) -> list[Record]:

@@ -108,6 +108,10 @@ class Outcome:
     records: tuple[Record, ...]
     commands: tuple[Command, ...]
 
+    def asks_for(self, kind: type[Command]) -> bool:
+        """Whether there is a command of a kind."""
+        return any(type(command) is kind for command in self.commands)
+
 
 @dataclass(frozen=True, slots=True)
 class KnownEffect:

@@ -92,24 +92,25 @@ class Commit:
 
     def __call__(self, tx: Writing) -> None:
         now = self.hub.clock.now()
+        at = micros(now)
         self.events.clear()
         self.woken.clear()
         self.again = False
         self._hold_to_the_row(tx)
         for intent in self.intents:
-            self._intend(tx, intent, now)
+            self._intend(tx, intent, at)
         for result in self.results:
-            self._records(tx, result.records, now)
-        self._records(tx, self.outcome.records, now)
+            self._records(tx, result.records, at, result.text)
+        self._records(tx, self.outcome.records, at)
         for command in self.outcome.commands:
             self._listen(tx, command)
         for result in self.inline:  # after what was decided before them: their timers must not be forgotten with it
-            self._records(tx, result.records, now)
+            self._records(tx, result.records, at, result.text)
         for result in (*self.results, *self.inline):
             self._result(tx, result, now)
-        ended = next((one for one in self.outcome.commands if isinstance(one, End)), None)
-        if ended is not None:
-            self._end(tx, ended, now)
+        for command in self.outcome.commands:
+            if type(command) is End:
+                self._end(tx, command, now)
         for closing in self.closings:
             self._result(tx, closing.result, now)
             if closing.kept is not None:
@@ -130,8 +131,8 @@ class Commit:
         if tx.drafted:
             self.active.works = works
 
-    def _records(self, tx: Writing, records: Sequence[Record], now: datetime) -> None:
-        run, at = self.active.run.id, micros(now)
+    def _records(self, tx: Writing, records: Sequence[Record], at: int, outputs: str | None = None) -> None:
+        run = self.active.run.id
         listening = self.active.state.ended is None
         for record in records:
             after_all = record.kind == "hold" or record.path.startswith(IN_DOUBT)  # goes on when the run has ended
@@ -141,16 +142,18 @@ class Commit:
                 tx.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = ?", (run, record.path, kind))
                 tx.execute(LISTEN, (run, record.path, kind, micros(record.data["due"]), None, None, None))
             if record.kind != "hold":  # that only makes a timer
-                tx.add(_RECORD, (run, record.path, record.kind, dumps(record.data), at))
+                whole = outputs is not None and record.kind == "done" and len(record.data) == 1
+                data = f'{{"outputs":{outputs}}}' if whole else dumps(record.data)
+                tx.add(_RECORD, (run, record.path, record.kind, data, at))
 
-    def _intend(self, tx: Writing, intent: Intent, now: datetime) -> None:
+    def _intend(self, tx: Writing, intent: Intent, at: int) -> None:
         run, command, hash = self.active.run, intent.command, digest(intent.inputs)
         action = command.step.action
         assert action is not None
         if not self.active.fresh or command.step.once_per:
             self._replace(tx, intent, hash)
         values = (command.identity, run.id, command.path, action.name, intent.connection, intent.kind.value)
-        tx.add(_INTENT, (*values, intent.inputs, hash, "intent", 1, micros(now)))
+        tx.add(_INTENT, (*values, intent.inputs, hash, "intent", 1, at))
 
     def _replace(self, tx: Writing, intent: Intent, hash: str) -> None:
         """Make room for an effect whose identity is known already, where it may be done anew."""
@@ -173,7 +176,7 @@ class Commit:
     def _result(self, tx: Writing, result: Result, now: datetime) -> None:
         if result.identity is not None and result.effect_state is not None:
             ended = micros(now) if result.effect_state in _OVER else None
-            outputs = dumps(result.outputs) if result.outputs is not None else None
+            outputs = result.text or (dumps(result.outputs) if result.outputs is not None else None)
             error = dumps(dict(result.error)) if result.error is not None else None
             tx.add(_RESULT, (result.identity, result.effect_state, outputs, error, result.attempt, ended))
         if (result.effect is not None and result.effect.emitted) or result.readings:

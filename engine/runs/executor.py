@@ -603,17 +603,16 @@ class Executor:
         leaf = Leaf("intent", identity=identity, attempt=effect.attempt)
         try:
             outputs = outputs_of_result(step.action, outcome)
-            size = len(dumps(outputs))
+            text = dumps(outputs)
         except (TypeError, ValueError, AttributeError) as error:
             return self._failure(step, leaf, path, f"its output cannot be kept: {error}", "bad-output", True)
-        if size > MAX_OUTPUT:
-            text = f"its output is {size:,} bytes as JSON; at most {MAX_OUTPUT:,} are kept"
-            return self._failure(step, leaf, path, text, "output-too-large", True)
+        if len(text) > MAX_OUTPUT:
+            message = f"its output is {len(text):,} bytes as JSON; at most {MAX_OUTPUT:,} are kept"
+            return self._failure(step, leaf, path, message, "output-too-large", True)
         done = Record(path, "done", {"outputs": outputs})
-        shared = bool(step.once_per)
-        return Result(
-            [done], identity, "done", step.action.name, outputs, attempt=effect.attempt, effect=effect, shared=shared
-        )
+        result = Result([done], identity, "done", step.action.name, outputs, attempt=effect.attempt, effect=effect)
+        result.shared, result.text = bool(step.once_per), text
+        return result
 
     def _failure(
         self,
@@ -768,7 +767,7 @@ class Executor:
         for result in fresh:
             active.state.apply_all(kept_records(result.records))
         inline = fresh if applied is not None else []
-        doubtful = in_doubt(active)
+        doubtful = in_doubt(active) if outcome.asks_for(End) else []
         closings = self._closings(outcome)
         write = Commit(self.hub, active, results[:applied], outcome, intents, inline, seen, looked, closings, doubtful)
         if results or outcome.records or outcome.commands or seen:
@@ -800,7 +799,9 @@ class Executor:
 
     def _closings(self, outcome: Outcome) -> list[Closing]:
         """Give the effects that are waited for no longer; of a question, also what the chat that asked keeps."""
-        closings = []
+        closings: list[Closing] = []
+        if not outcome.asks_for(Close):
+            return closings
         for command in outcome.commands:
             row = effect_row(self.hub.reader, command.identity) if isinstance(command, Close) else None
             if not isinstance(command, Close) or row is None:

@@ -108,6 +108,9 @@ class _Walk:
             self._evaluate_vars(env)
         if stops(self.turn):
             raise Stopped
+        if self.workflow.timeout is None:
+            self._block(self.workflow.steps, env)
+            return
         with self._within("", "", self.workflow.timeout, env) as inner:
             self._block(self.workflow.steps, inner)
 

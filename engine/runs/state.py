@@ -69,6 +69,10 @@ class Leaf:
     doubtful: bool = False  #: whether the last attempt may have done it although it failed
 
 
+#: What a record says of a leaf.
+_LEAF = frozenset({"outputs", "error", "identity", "attempt", "due", "since", "asked", "timeout", "doubtful"})
+
+
 @dataclass(slots=True)
 class Pause:
     """A repeat between two iterations, or at its end."""
@@ -117,18 +121,15 @@ class RunState:
         self.since = data.get("since", self.run.round_event)
 
     def _leaf(self, path: str, status: LeafStatus, data: Mapping[str, Any]) -> None:
-        leaf = self.leaves.get(path) or Leaf(status)
-        leaf.status = status
-        leaf.outputs = data.get("outputs", leaf.outputs)
-        leaf.error = data.get("error", leaf.error if status != "done" else None)
-        leaf.identity = data.get("identity", leaf.identity)
-        leaf.attempt = data.get("attempt", leaf.attempt)
-        leaf.due = data.get("due")
-        leaf.since = data.get("since", leaf.since)
-        leaf.asked = tuple(data.get("asked", leaf.asked))
-        leaf.timeout = data.get("timeout", leaf.timeout)
-        leaf.doubtful = data.get("doubtful", leaf.doubtful)
-        self.leaves[path] = leaf
+        leaf = self.leaves.get(path)
+        if leaf is None:
+            leaf = self.leaves[path] = Leaf(status)
+        leaf.status, leaf.due = status, None
+        if status == "done":
+            leaf.error = None
+        for name in _LEAF & data.keys():
+            setattr(leaf, name, data[name])
+        leaf.asked = tuple(leaf.asked)
         self._take(data)
 
     def _closed(self, path: str, _data: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from engine.domain import RECORDS, kind_of
 
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _KINDS = {cls: kind for kind, cls in RECORDS.items()}
 _FIELDS: dict[type, list[str]] = {cls: [f.name for f in dataclasses.fields(cls)] for cls in _KINDS}
 _TUPLES: dict[type, frozenset[str]] = {
@@ -28,7 +29,8 @@ _TUPLES: dict[type, frozenset[str]] = {
 
 def micros(instant: datetime) -> int:
     """Give an aware instant as whole microseconds since 1970 in UTC."""
-    return (instant - _EPOCH) // timedelta(microseconds=1)
+    past = instant - _EPOCH
+    return (past.days * 86_400 + past.seconds) * 1_000_000 + past.microseconds
 
 
 def instant(us: int) -> datetime:
@@ -38,19 +40,21 @@ def instant(us: int) -> datetime:
 
 def encode(value: Any) -> Any:
     """Give the JSON value that stands for `value`."""
-    if value is None or isinstance(value, bool | int | float):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, int | float):
+        return value
     if isinstance(value, datetime):
         return {"~instant": value.astimezone(UTC).isoformat()}
     if isinstance(value, Duration):
         return {"~duration": str(value)}
     if isinstance(value, Mapping):
-        plain = {str(key): encode(item) for key, item in value.items()}
+        plain = {str(key): item if type(item) in _PLAIN else encode(item) for key, item in value.items()}
         return {"~map": plain} if len(plain) == 1 and next(iter(plain)).startswith("~") else plain
     if isinstance(value, list | tuple | set | frozenset):
-        return [encode(item) for item in value]
+        return [item if type(item) in _PLAIN else encode(item) for item in value]
     kind = _KINDS.get(type(value))
     if kind is not None:
         return {f"~{kind}": record(value)}
@@ -67,6 +71,8 @@ def record(value: Any) -> dict[str, Any]:
 
 def decode(value: Any) -> Any:
     """Give the value that a JSON value stands for."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, dict):

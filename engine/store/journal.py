@@ -17,7 +17,7 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -206,46 +206,55 @@ class Draft:
     def connection(self) -> sqlite3.Connection:
         raise Undrafted
 
-    def __init__(self, reader: sqlite3.Connection) -> None:
+    def __init__(self, reader: sqlite3.Connection, before: Draft | None = None) -> None:
         self._reader = reader
-        self.rows: dict[Rows, list[Sequence[Any]]] = {}
+        self.lines: list[tuple[Rows, Any]] = []
         self.statements: list[tuple[str, Sequence[Any]]] = []
         self._touched: set[Hashable] = set()
         self._own: set[Hashable] = set()
         self._ids: dict[str, int] = {}
-        self._marks: dict[Rows, int] = {}
-        self._statements = 0
+        self._begun = (0, 0)
+        self._before: set[Hashable] = set()  #: what the draft touched that is being written
+        if before is not None:
+            self._before = before._touched | before._own
+            self._ids |= before._ids
 
     def begin(self) -> None:
         """Begin a unit."""
         self._touched |= self._own
         self._own.clear()
-        self._marks = {rows: len(lines) for rows, lines in self.rows.items()}
-        self._statements = len(self.statements)
+        self._begun = len(self.lines), len(self.statements)
 
     def take_back(self) -> None:
         """Forget what the unit wrote. What it touched stays touched, which costs nothing but a transaction."""
-        for rows, lines in self.rows.items():
-            del lines[self._marks.get(rows, 0) :]
-        del self.statements[self._statements :]
+        lines, statements = self._begun
+        del self.lines[lines:], self.statements[statements:]
 
     @property
     def empty(self) -> bool:
-        return not self.statements and not any(self.rows.values())
+        return not self.statements and not self.lines
+
+    @property
+    def rows(self) -> Mapping[Rows, list[Sequence[Any]]]:
+        """The rows by their statement, updates last: one may be of a row that is inserted here."""
+        found: dict[Rows, list[Sequence[Any]]] = {}
+        for rows, values in self.lines:
+            if rows in found:
+                found[rows].append(values)
+            else:
+                found[rows] = [values]
+        return dict(sorted(found.items(), key=lambda entry: entry[0].head.startswith("UPDATE")))
 
     def add(self, rows: Rows, values: Sequence[Any]) -> None:
-        lines = self.rows.get(rows)
-        if lines is None:
-            lines = self.rows[rows] = []
-        lines.append(values)
+        self.lines.append((rows, values))
 
     def insert(self, rows: Rows, values: Sequence[Any]) -> int:
         number = self._ids[rows.table] = self.newest(rows.table) + 1
-        self.add(rows, [number, *values])
+        self.lines.append((rows, [number, *values]))
         return number
 
     def amend(self, rows: Rows, number: int, **values: Any) -> None:
-        line: Any = next(line for line in reversed(self.rows[rows]) if line[0] == number)
+        line = next(line for one, line in reversed(self.lines) if one is rows and line[0] == number)
         for name, value in values.items():
             line[rows.columns.index(name)] = value
 
@@ -261,7 +270,7 @@ class Draft:
         return self._reader.execute(sql, values).fetchall()
 
     def _refuse(self, about: Hashable, own: bool) -> None:
-        if about in self._touched or (not own and about in self._own):
+        if about in self._touched or about in self._before or (not own and about in self._own):
             raise Undrafted
 
     def touch(self, *about: Hashable) -> None:
@@ -286,12 +295,13 @@ class _Unit:
     error: BaseException | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     """What the thread commits at once: units to perform, or what units have drafted."""
 
     units: list[_Unit]
     draft: Draft | None = None
+    refused: bool = False  #: whether the database refused the draft, so that its units were performed
 
 
 class Journal:
@@ -299,8 +309,8 @@ class Journal:
 
     #: At most this many callers share a commit.
     batch = 512
-    #: At most this many units are drafted before the loop looks after others.
-    drafts = 128
+    #: At most this many units share a draft: the thread writes one while the loop makes the next.
+    drafts = 32
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -309,7 +319,7 @@ class Journal:
         self._readers: list[sqlite3.Connection] = []
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting: deque[_Unit] = deque()  #: units of callers on the loop, in their order
-        self._busy = False  #: whether the thread is at work on what the loop gave it
+        self._jobs: deque[_Job] = deque()  #: what the loop gave the thread and has no answer to, in its order
         self._called = False  #: whether the loop will look after what waits
         self._drafted: sqlite3.Connection | None = None
         self._closed = False
@@ -385,16 +395,18 @@ class Journal:
 
     def _call(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look after what waits when everybody who is ready now has had their turn: they share the commit."""
-        if not self._called and not self._busy:
+        if not self._called and self._waiting:
             self._called = True
             loop.call_soon(self._pump, loop)
 
     def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand what waits to the thread, in its order: units to perform, or the draft of several."""
         self._called = False
-        if self._closed or self._busy or not self._waiting:
+        if self._closed or not self._waiting:
             return
         drafts = self._waiting[0].drafts
+        if len(self._jobs) > 1 or (self._jobs and not (drafts and self._jobs[0].draft is not None)):
+            return  # what is drafted must see what is performed, and at most one draft waits for the thread
         units: list[_Unit] = []
         most = self.drafts if drafts else self.batch
         while self._waiting and self._waiting[0].drafts is drafts and len(units) < most:
@@ -402,17 +414,15 @@ class Journal:
         job = self._draft(units) if drafts else _Job(units)
         if job.draft is not None and job.draft.empty:
             _resolve(job.units)
-            self._call(loop)
-        elif job.units:
-            self._busy = True
-            self._queue.put(job)
         else:
-            self._call(loop)
+            self._jobs.append(job)
+            self._queue.put(job)
+        self._call(loop)
 
     def _draft(self, units: list[_Unit]) -> _Job:
         if self._drafted is None:
             self._drafted = self.reader()
-        draft = Draft(self._drafted)
+        draft = Draft(self._drafted, self._jobs[0].draft if self._jobs else None)
         undrafted: list[_Unit] = []
         drafted: list[_Unit] = []
         for unit in units:
@@ -432,12 +442,12 @@ class Journal:
         return _Job(drafted, draft)
 
     def _answered(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
-        self._busy = False
-        if job.draft is None:
+        if job in self._jobs:  # else it is what was left when the journal was closed
+            self._jobs.remove(job)
+        if job.draft is None or job.refused:
             self.works += 1
         _resolve(job.units)
-        if self._waiting:
-            self._call(loop)
+        self._call(loop)
 
     # --- in the thread -----------------------------------------------------------------------------------------------
 
@@ -454,9 +464,9 @@ class Journal:
         try:
             cursor.execute("BEGIN IMMEDIATE")
             if job.draft is not None and not self._write_draft(cursor, job.draft):
-                job.draft = None
+                job.refused = True
                 cursor.execute("BEGIN IMMEDIATE")
-            if job.draft is None:
+            if job.draft is None or job.refused:
                 for unit in job.units:
                     self._perform(cursor, unit)
             cursor.execute("COMMIT")
@@ -467,8 +477,8 @@ class Journal:
     def _write_draft(self, cursor: Direct, draft: Draft) -> bool:
         """Write what was drafted; where the database refuses a row, roll back and have it done unit by unit."""
         try:
-            for rows in sorted(draft.rows, key=_after_inserts):
-                _write_rows(cursor, rows, draft.rows[rows])
+            for rows, lines in draft.rows.items():
+                _write_rows(cursor, rows, lines)
             for sql, values in draft.statements:
                 cursor.execute(sql, values)
         except sqlite3.Error as error:
@@ -507,11 +517,6 @@ class Journal:
         loop = next((unit.loop for unit in job.units if unit.loop is not None), None)
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._answered, job, loop)
-
-
-def _after_inserts(rows: Rows) -> bool:
-    """An update may be of a row that is inserted in the same draft."""
-    return rows.head.startswith("UPDATE")
 
 
 def _write_rows(cursor: sqlite3.Cursor, rows: Rows, lines: Sequence[Sequence[Any]]) -> None:

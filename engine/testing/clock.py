@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from typing import Protocol
+
+from engine.clock import Clock
+
+
+class SettableClock(Clock, Protocol):
+    """A clock that can be put forward and back."""
+
+    def move_to(self, instant: datetime) -> None:
+        """Set the time."""
 
 
 class MovableClock:

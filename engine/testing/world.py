@@ -15,7 +15,7 @@ from engine.plugins import Fact
 from engine.problems import render
 from engine.store.codec import instant, loads
 from engine.store.lookups import event_of, subject_of
-from engine.testing.clock import MovableClock
+from engine.testing.clock import MovableClock, SettableClock
 
 
 class World:
@@ -33,8 +33,9 @@ class World:
         providers: Mapping[str, Any] | None = None,
         tell: Tell | None = None,
         environ: Mapping[str, str] | None = None,
+        clock: SettableClock | None = None,
     ) -> None:
-        self.folder, self.clock = folder, MovableClock(start)
+        self.folder, self.clock = folder, clock or MovableClock(start)
         self._build = build
         self._providers, self._environ = dict(providers or {}), dict(environ or {})
         self.told: list[tuple[str, str]] = []
@@ -58,9 +59,7 @@ class World:
     async def restart(self) -> None:
         """Stop the engine if it runs, and start one on what is in the folder."""
         await self.__aexit__()
-        self._application = self._build(
-            self.folder, clock=self.clock, tell=self._hear, providers=self._providers, environ=self._environ
-        )
+        self._application = self._open()
         await self._application.start()
         faults = [problem for problem in self._application.library.problems if problem.severity == "error"]
         if faults:
@@ -74,6 +73,11 @@ class World:
         for call in calls:
             call.cancel()
         await application.stop(patience=0.0)
+
+    def _open(self) -> Application:
+        return self._build(
+            self.folder, clock=self.clock, tell=self._hear, providers=self._providers, environ=self._environ
+        )
 
     def _hear(self, event: str, sentence: str, /, **facts: Any) -> None:
         self.told.append((event, sentence))
@@ -112,6 +116,15 @@ class World:
         """Take facts in as if a source had said them, and let everything follow."""
         await self.application.accept(connection, facts)
         await self.settle()
+
+    async def arrives_unseen(self, connection: str, *facts: Fact) -> None:
+        """Accept facts as a process does that ends before it looks at them; the engine must not be running."""
+        assert self._application is None, "the engine is running"
+        application = self._open()
+        try:
+            await application.accept(connection, facts)
+        finally:
+            await application.stop()
 
     async def incident(self, name: str, ref: str = "pager:P1", *, ago: str = "0s", **fields: Any) -> None:
         """Let an incident be declared, acknowledged, resolved … at its pager."""

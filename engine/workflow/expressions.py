@@ -377,6 +377,7 @@ class _Reading:
 # --- texts with expressions in them ----------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=_MOST_KEPT)
 def compile_text(text: str) -> Text:
     """Compile a text of a workflow file with `${{ … }}` in it; `$${{` is a literal `${{`.
 

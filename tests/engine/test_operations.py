@@ -368,7 +368,8 @@ async def test_a_run_is_named_by_its_id_a_beginning_or_an_end_of_it_or_its_numbe
         for number in range(4):
             await declare(world)
             uid = world.runs()[number]["uid"]
-            reference = (uid, uid[:21], uid[-6:], f"#{number + 1}")[number]
+            end = next(uid[-signs:] for signs in range(6, 20) if not uid[-signs:].isdigit())  # digits are a number
+            reference = (uid, uid[:21], end, f"#{number + 1}")[number]
             done = await perform(world, "cancel_run", run=reference)
             assert done.data["runs"] == [uid]
 

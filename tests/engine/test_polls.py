@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from engine.capabilities import Changes
+from engine.capabilities import Changes, Where
 from engine.domain import Ticket
 from engine.plugins import Fact
-from engine.store.codec import micros
+from engine.store.codec import micros, plain_json, record
 from engine.store.journal import connect
 from engine.testing import RecordingTickets
 
@@ -173,6 +174,26 @@ def tracked(engine):
         return engine(text, project=TRACKED, providers={"tracker": tracker})
 
     return run
+
+
+async def test_the_own_store_gives_the_idle_and_open_ones_of_many_tickets_in_portions(engine):
+    async with engine(HOURLY % "") as world:
+        kept = [Ticket(f"local:T-{i}", f"T-{i}", "t", created_at=world.now - timedelta(days=9)) for i in range(2_500)]
+        stale = [kept[3], kept[1_200], kept[2_499]]
+        rows = [one if one in stale else replace(one, active_at=world.now) for one in kept]
+        rows[7] = replace(kept[7], done=True)
+        await world.application.journal.transact(lambda cursor: keep_tickets(cursor, rows))
+        others_had_their_turn = asyncio.ensure_future(asyncio.sleep(0))
+        where = Where(done=False, idle_since=world.now - timedelta(days=7))
+        found = await world.application.providers["local"].search(where, None)
+        assert {one.id for one in found} == {one.id for one in stale}
+        assert others_had_their_turn.done()
+
+
+def keep_tickets(cursor, tickets):
+    sql = "INSERT INTO subjects (type, id, key, connection, state, first_seen, refreshed) VALUES (?, ?, ?, ?, ?, 0, 0)"
+    for one in tickets:
+        cursor.execute(sql, ("ticket", one.id, one.key, "local", plain_json(record(one))))
 
 
 async def test_a_ticket_fires_on_the_seventh_day_and_not_before(tracked):

@@ -124,7 +124,7 @@ async def test_a_beginning_that_several_runs_have_names_them(tmp_path):
         shared = next(uid[0] for uid in uids if sum(other[0] == uid[0] for other in uids) > 1)
         if shared.isdigit():
             shared = f"run_{shared}"
-        with pytest.raises(reports.Ambiguous, match="several runs are called 'run_.*': run_"):
+        with pytest.raises(reports.Ambiguous, match=r"several runs are called 'run_.*': run_"):
             reports.show_run(world.reader, shared)
 
 

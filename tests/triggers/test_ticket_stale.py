@@ -1,5 +1,6 @@
 """The trigger `ticket.stale`: whom a check finds, when, how often, and in which order."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -98,13 +99,25 @@ async def test_the_filter_goes_to_the_tracker_and_asks_for_open_tickets(check_at
     check = check_at(MONDAY)
     await stale.check(params(where={"labels": ["postmortem"], "team": "sre"}), check)
     await stale.check(params(where={"done": True}), check)
-    assert check.tickets.asked == [(Where(("postmortem",), False, None, "sre"), None), (Where(done=True), None)]
+    since = {"idle_since": MONDAY - 7 * DAY}
+    expected = [Where(("postmortem",), False, None, "sre", **since), Where(done=True, **since)]
+    assert check.tickets.asked == [(where, None) for where in expected]
+
+
+@pytest.mark.parametrize("length", ["7d", "1bd", "3bd", "20bd", "P1M", "P2M", "P1MT12H"])
+async def test_the_tracker_may_leave_out_no_ticket_that_is_stale_by_now(check_at, length):
+    prague = replace(calendars.WEEKDAYS_9_TO_5, timezone="Europe/Prague")
+    for hour in range(0, 24 * 366, 7):
+        touched = MONDAY + timedelta(hours=hour)
+        check = check_at(calendars.add(touched, calendars.parse_duration(length), prague), calendar=prague)
+        await stale.check(params(**{"for": length}), check)
+        assert touched <= check.tickets.asked[0][0].idle_since
 
 
 async def test_a_query_goes_to_the_tracker_alone(check_at):
     check = check_at(MONDAY)
     await stale.check(params(query="project = OPS", connection="tracker"), check)
-    assert check.tickets.asked == [(Where(), "project = OPS")]
+    assert check.tickets.asked == [(Where(idle_since=MONDAY - 7 * DAY), "project = OPS")]
 
 
 async def test_the_event_carries_what_the_search_found_and_leaves_the_engines_fields_alone(check_at):
