@@ -116,7 +116,8 @@ class Site(World):
 
     @property
     def said(self) -> list[str]:
-        return [message.text for message in self.chat.sent]
+        """Give the texts that went out, in order, but for those that tell the owner of an effect in doubt."""
+        return [message.text for message in self.chat.sent if "/in-doubt[" not in message.effect]
 
     @property
     def state(self) -> str:
