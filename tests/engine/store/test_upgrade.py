@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from engine import wiring
 from engine.store import schema
 from engine.store.journal import Journal, connect
-from engine.store.tables import metadata
+from engine.store.metadata import metadata
 from engine.testing import World
 
 NEXT = """
