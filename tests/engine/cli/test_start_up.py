@@ -54,7 +54,6 @@ async def live():
         pass
 asyncio.run(live())
 """
-    loaded_after(start, project)  # which makes the database, and that takes Alembic
     in_use = {"watchfiles"}  # it looks at the documents folder
     unused = (VENDORS - in_use) | {"alembic", "sqlalchemy", "rich", "typer"}
     assert loaded_after(start, project) & unused == set()
