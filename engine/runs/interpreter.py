@@ -113,7 +113,6 @@ class _Walk:
 
     def _evaluate_vars(self, env: Env) -> None:
         if not self.workflow.vars:
-            self.state.vars = {}
             return
         values: dict[str, Any] = {}
         inner = env.naming(vars_so_far=values)
