@@ -1,4 +1,4 @@
-# make demo | test | check | bench: each sets up .venv by itself, and only when something changed.
+# make demo | test | check | bench | crash: each sets up .venv by itself, and only when something changed.
 # make reference: writes docs/reference.md anew after an action, a trigger, a field or a problem code changed.
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check bench reference setup
+.PHONY: demo test check bench crash reference setup
 .DEFAULT_GOAL := test
 
 setup: $(STAMP)
@@ -36,6 +36,10 @@ test: check
 # make bench measures against the quick peers, PEERS=all against all, PEERS=none against none; MORE="--only durable".
 bench: $(STAMP)
 	@$(BIN)/python -m bench --peers "$(PEERS)" $(MORE)
+
+# make crash kills an engine at random, KILLS times, and at each commit of a run; SEED makes the same session again.
+crash: $(STAMP)
+	@$(BIN)/python -m tests.crash --kills $(or $(KILLS),500) $(if $(SEED),--seed $(SEED))
 
 reference: $(STAMP)
 	@$(BIN)/python -m engine.cli.reference > $(VENV)/reference.md

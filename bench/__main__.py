@@ -15,6 +15,7 @@ from bench.measures import Bench, checking, durable, listeners, product, stale, 
 from bench.peers import QUICK, SLOW, chosen
 from bench.processes import Unavailable
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 HERE = Path(__file__).resolve().parent
 MEASURES: dict[str, Callable[[Bench], None]] = {
     "durable": durable.measure,
@@ -30,7 +31,8 @@ MEASURES: dict[str, Callable[[Bench], None]] = {
 def main() -> int:
     """Measure, print the table and keep it; 1 with --strict where something is not reached."""
     given = _arguments()
-    signal.signal(signal.SIGTERM, _end)
+    for number in _ENDING:
+        signal.signal(number, _end)
     start = perf_counter()
     with tempfile.TemporaryDirectory(dir=given.out.parent, prefix=".data-", ignore_cleanup_errors=True) as name:
         bench = Bench(Path(name), given.seconds, given.rounds, chosen(given.peers), given.scale)
@@ -40,20 +42,24 @@ def main() -> int:
         for only in given.only or MEASURES:
             _measure(bench, only)
     print(bench.report.table())
-    bench.report.save(given.out, perf_counter() - start)
+    bench.report.save(given.out, perf_counter() - start, bench.peers)
     return 1 if given.strict and bench.report.missed else 0
 
 
 def _measure(bench: Bench, name: str) -> None:
-    print(f"measuring {name} …", file=sys.stderr, flush=True)
+    print(f"measuring {name} …", end=" ", file=sys.stderr, flush=True)
+    start = perf_counter()
     try:
         MEASURES[name](bench)
     except Unavailable as why:
         bench.tell(f"{name} could not be measured: {why}")
+    print(f"{perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
 
 
 def _end(number: int, _: object) -> NoReturn:
-    """Let what was started be ended, as on Ctrl-C."""
+    """Let what was started be ended; told again meanwhile, it is not disturbed in that."""
+    for one in _ENDING:
+        signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -114,16 +114,16 @@ class Report:
         )
         return "\n".join([*shown, *(f"- {note}" for note in self.notes)])
 
-    def save(self, path: Path, seconds: float, facts: Iterable[tuple[str, Any]] = ()) -> None:
-        """Keep it as JSON, with what kind of machine it was."""
+    def save(self, path: Path, seconds: float, peers: Iterable[str] = ()) -> None:
+        """Keep it as JSON, with what kind of machine it was, and which peers were asked for."""
         result = {
             "machine": {
                 "python": platform.python_version(),
                 "sqlite": sqlite3.sqlite_version,
                 "platform": sys.platform,
                 "cores": len(os.sched_getaffinity(0)),
-                **dict(facts),
             },
+            "peers": list(peers),
             "seconds": round(seconds, 1),
             "measured": [row.as_record() for row in self.rows],
             "missed": [row.work.strip() for row in self.missed],

@@ -274,7 +274,7 @@ class Intake:
         return _MatchWrite(self, int(row["id"]), event, self._matches(event, self.hub.lookups()))
 
     def _matches(self, event: Event, world: Lookups) -> list[Match]:
-        found = (match(w, use, index, event, world) for w, use, index in self.listeners.of(event.type))
+        found = (match(w, use, index, event, world) for w, use, index in self.listeners.candidates(event, world))
         return [one for one in found if one is not None]
 
     def _after(self, woken: list[int], write: _MatchWrite) -> None:

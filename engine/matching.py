@@ -6,9 +6,11 @@ events that left no row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from keyword import iskeyword
 from typing import Any, Literal
 
 from engine.domain import Event
@@ -16,8 +18,9 @@ from engine.plugins import Trigger
 from engine.store.codec import digest, dumps, encode
 from engine.store.lookups import Lookups
 from engine.subjects import MAX_DEPTH
-from engine.workflow.expressions import EvaluationError, Expression, Scope, Verdict
+from engine.workflow.expressions import EvaluationError, Expression, Scope, Verdict, compile_expression, index_key
 from engine.workflow.model import TriggerUse, Workflow
+from engine.workflow.scope import Names
 
 Kind = Literal[
     "start",
@@ -68,8 +71,24 @@ class Listeners:
                         self._leaving.setdefault(left, []).append((workflow, use, index))
         self._hashes: dict[str, tuple[str, list[list[str]]]] = {}
 
+        self._indexes = {event_type: _Index(listeners) for event_type, listeners in self._by_event.items()}
+
     def of(self, event_type: str) -> Sequence[tuple[Workflow, TriggerUse, int]]:
         return self._by_event.get(event_type, ())
+
+    def candidates(self, event: Event, world: Lookups) -> Sequence[tuple[Workflow, TriggerUse, int]]:
+        """Give those of the listeners to an event's type that it may mean something to, in the same order.
+
+        The others have a condition that compares something with a constant, which is not what it is now.
+        """
+        index = self._indexes.get(event.type)
+        return index.candidates(event, world) if index is not None else ()
+
+    @property
+    def evaluated(self) -> Sequence[Workflow]:
+        """The workflows whose conditions are evaluated for every event of their type."""
+        found = {workflow.id: workflow for index in self._indexes.values() for workflow in index.evaluated}
+        return list(found.values())
 
     def left_by(self, event_type: str) -> Sequence[tuple[Workflow, TriggerUse, int]]:
         """Give the triggers with a settle time whose state an event of this type leaves."""
@@ -83,6 +102,95 @@ class Listeners:
             known = (digest(dumps(versions)), [list(pair) for pair in versions])
             self._hashes[event_type] = known
         return known
+
+
+class _Index:
+    """The listeners to one type by what their conditions compare with a constant.
+
+    Each stands at the equality that the fewest share; those without one, or whose false condition leaves a verdict,
+    are evaluated for every event.
+    """
+
+    def __init__(self, listeners: Sequence[tuple[Workflow, TriggerUse, int]]) -> None:
+        self._all = listeners
+        self._named = {f"{workflow.id}/{use.name}": position for position, (workflow, use, _) in enumerate(listeners)}
+        self._rest: list[int] = []
+        self._places: dict[tuple[str, bool], _Place] = {}
+        equalities = [_equalities(workflow, use) for workflow, use, _ in listeners]
+        shared = Counter(entry for found in equalities for one in found for entry in one.entries)
+        for position, found in enumerate(equalities):
+            best = min(found, key=lambda one: sum(shared[entry] for entry in one.entries), default=None)
+            if best is None:
+                self._rest.append(position)
+                continue
+            place = self._places.setdefault((best.path, best.member), _Place(best.path, best.member))
+            place.positions.append(position)
+            for _, _, key in best.entries:
+                place.by_key.setdefault(key, []).append(position)
+
+    @property
+    def evaluated(self) -> list[Workflow]:
+        return [self._all[position][0] for position in self._rest if self._all[position][0].condition is not None]
+
+    def candidates(self, event: Event, world: Lookups) -> Sequence[tuple[Workflow, TriggerUse, int]]:
+        addressed = listener_of(event)
+        if addressed is not None:
+            position = self._named.get(addressed)
+            return [self._all[position]] if position is not None else ()
+        if not self._places or event.depth > MAX_DEPTH:  # a chain that is cut leaves a verdict everywhere
+            return self._all
+        found = list(self._rest)
+        scope = scope_of(self._all[0][0], event, world)
+        for place in self._places.values():
+            found += place.candidates(scope)
+        return [self._all[position] for position in sorted(set(found))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A path, and the constants one of which must be there (or, as a member, in the list there)."""
+
+    path: str
+    member: bool
+    entries: tuple[tuple[str, bool, Hashable], ...]
+
+
+class _Place:
+    """The listeners that compare what is at one path, by the constants that they compare it with."""
+
+    def __init__(self, path: str, member: bool) -> None:
+        self.expression, self.member = compile_expression(path), member
+        self.positions: list[int] = []
+        self.by_key: dict[Hashable, list[int]] = {}
+
+    def candidates(self, scope: Scope) -> Iterable[int]:
+        try:
+            value = self.expression.evaluate(scope)
+        except Exception:  # noqa: BLE001  each of them says for itself what cannot be read
+            return self.positions
+        if self.member and not isinstance(value, list | tuple):
+            return self.positions
+        keys = [index_key(one) for one in value] if self.member else [index_key(value)]
+        if None in keys:
+            return self.positions
+        return [position for key in keys for position in self.by_key.get(key, ())]
+
+
+def _equalities(workflow: Workflow, use: TriggerUse) -> list[_Compared]:
+    """Give what a listener's condition compares with constants; nothing where it has to be looked at anyway."""
+    condition = workflow.condition
+    if condition is None or use.settle is not None or _varies(condition):
+        return []
+    roots = {"event", use.trigger.subject}
+    found = []
+    for one in (*condition.equalities(lambda name: name not in roots), *condition.memberships()):
+        keys = [None if isinstance(value, Expression) else index_key(value) for value in one.values]
+        words = one.path.split(".")
+        written = all(word.isidentifier() and not iskeyword(word) for word in words)  # `a["b-c"]` is none of these
+        if words[0] in roots and written and None not in keys:
+            entries = tuple((one.path, one.member, key) for key in keys)
+            found.append(_Compared(one.path, one.member, entries))
+    return found
 
 
 #: Where an event that a due check found keeps the one trigger it was looked for.
@@ -180,16 +288,14 @@ def _stopped_already(workflow: Workflow, condition: Expression, scope: Scope) ->
 
 def scope_of(workflow: Workflow, event: Event, world: Lookups) -> Scope:
     """Give the names that `if`, `once_per` and `stop_when` of a file may read."""
-    names: dict[str, Any] = {
-        "event": event,
-        "vars": dict(world.directory.vars),
-        "inputs": {},
-        "steps": {},
-        "run": {},
-        "workflow": {"id": workflow.id, "name": workflow.name, "owner": workflow.owner},
+    kind, ref = event.subject_type, event.subject
+    later: dict[str, Callable[[], Any]] = {
+        "vars": lambda: dict(world.directory.vars),
+        "workflow": lambda: {"id": workflow.id, "name": workflow.name, "owner": workflow.owner},
     }
-    if event.subject_type is not None and event.subject is not None:
-        names[event.subject_type] = world.subject(event.subject_type, event.subject)
+    if kind is not None and ref is not None:
+        later[kind] = lambda: world.subject(kind, ref)
+    names = Names({"event": event, "inputs": {}, "steps": {}, "run": {}}, later)
     return Scope(names, world, world.now, world.directory.zone, world.directory.default_calendar)
 
 

@@ -42,6 +42,8 @@ def measure(bench: Bench) -> None:
                 for name, one in ask.items():
                     _count(found[name, n], one(n), name)
     _report(bench, found, disk, commit, before)
+    for name in sides:
+        bench.tell(f"{name} begins with an empty database, Hotwash with {before:,} ended runs in its own")
 
 
 def _sides(bench: Bench, stack: ExitStack) -> dict[str, Any]:

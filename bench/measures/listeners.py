@@ -27,9 +27,7 @@ def measure(bench: Bench) -> None:
             found[number] = Rounds()
         for _ in range(bench.rounds):
             for number, side in sides.items():
-                answer = side.ask(
-                    in_flight=IN_FLIGHT, seconds=bench.seconds, runs=MATCHING, fields={"services": ["hit"]}
-                )
+                answer = side.ask(in_flight=IN_FLIGHT, seconds=bench.seconds, runs=MATCHING, fields={"title": "hit"})
                 if answer["runs"] != MATCHING * answer["count"]:
                     raise Unavailable(f"{number} workflows: {answer['count']} events started {answer['runs']} runs")
                 found[number].add(answer["count"], answer["seconds"])
@@ -48,11 +46,11 @@ def _row(number: int, rounds: Rounds, **more: Any) -> Row:
 
 
 def workflows(number: int) -> dict[str, str]:
-    """Give files whose conditions have an equality or a membership with a constant; the first three match."""
-    conditions = ['"hit" in incident.services'] * MATCHING
+    """Give files whose conditions have an equality or a membership with constants; the first three match."""
+    conditions = ['incident.title == "hit"'] * MATCHING
     for one in range(MATCHING, number):
-        other = f'incident.title == "Incident {one}"' if one % 2 else f'"service-{one}" in incident.services'
-        conditions.append(f"{other} and not incident.drill")
+        other = f'== "title {one}"' if one % 2 else f'in ["title {one}", "other title {one}"]'
+        conditions.append(f"incident.title {other} and not incident.drill")
     return {
         f"listener-{place}": f"on: incident.declared\nif: '{condition}'\nsteps:\n  - finish: seen\n"
         for place, condition in enumerate(conditions)

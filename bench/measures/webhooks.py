@@ -23,11 +23,11 @@ CLIENTS = 32
 NONE, EACH = 4000, 1500  #: accepted a second when none starts a run, and when each starts one of three steps
 RATE, P99 = 1000, 10.0  #: a second, and milliseconds
 SYNCS = 8  #: or so many times the disk's fsync, where that is more
-OLD = 30_000  #: ended runs that a prune may empty
+OLD = 10_000  #: ended runs that a prune may empty
 #: Connections at a steady rate.
 OPEN = 64
 #: Seconds after which a prune is left.
-LONGEST_PRUNE = 60.0
+LONGEST_PRUNE = 30.0
 
 LISTENING = 'on: incident.declared\nif: incident.severity == "sev1"\n' + project.THREE_STEPS
 STARTING = 'on: incident.declared\nif: incident.severity == "sev2"\n' + project.THREE_STEPS

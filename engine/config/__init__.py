@@ -25,7 +25,7 @@ from engine.domain import Roster
 from engine.plugins import Catalogue
 from engine.problems import Problem, Span, declare, sort
 from engine.workflow import source
-from engine.workflow.source import Entry, Node, Scalar, SourceFile, read_source
+from engine.workflow.source import Entry, Node, Scalar, SourceFile, read_file, read_source
 
 __all__ = [
     "MISSING_CREDENTIAL",
@@ -47,6 +47,7 @@ KEYS = (
     *("calendars", "people", "vars", "http", "retention", "limits"),
 )
 _PEOPLE_FILE = "people.yaml"
+_MOST_OF_CALENDAR = 4 * 1024 * 1024  #: bytes of an .ics file with days off
 
 T = TypeVar("T")
 
@@ -124,7 +125,7 @@ def plugins_folder(folder: Path) -> Path:
     """Give the project's plugins folder, before the rest of hotwash.yaml can be read."""
     name = None
     try:
-        file, _ = read_source(FILE_NAME, (folder / FILE_NAME).read_bytes())
+        file, _ = read_source(FILE_NAME, read_file(folder / FILE_NAME))
     except OSError:
         return folder / "plugins"
     if isinstance(file.root, source.Mapping) and isinstance(node := file.root.get("plugins"), Scalar):
@@ -143,7 +144,10 @@ def load_config(folder: Path, catalogue: Catalogue, environ: Mapping[str, str]) 
     if file is None:
         return None, problems
     project = _Project(folder, file, catalogue, environ)
-    config = project.read()
+    try:
+        config = project.read()
+    except source.Enough:
+        config = None
     problems = sort([*problems, *project.problems])
     hindered = any(problem.severity == "error" and problem.code != MISSING_CREDENTIAL for problem in problems)
     return (None if hindered else config), problems
@@ -152,7 +156,7 @@ def load_config(folder: Path, catalogue: Catalogue, environ: Mapping[str, str]) 
 def _read_file(folder: Path, name: str) -> tuple[SourceFile | None, list[Problem]]:
     """Give a file that was read without errors, else None and what is wrong."""
     try:
-        data = (folder / name).read_bytes()
+        data = read_file(folder / name)
     except OSError as error:
         reason = (error.strerror or "no such file").lower()
         return None, [Problem(MISSING_FILE, f"'{name}' cannot be read: {reason}", Span(name, 1, 1, 1, 1))]
@@ -177,7 +181,7 @@ class _Project:
         self.catalogue = catalogue
         self.reader = Reader(file, References(folder, environ))
         self.root: Node = file.root
-        self.lines = self.reader.entries(file.root, FILE_NAME, KEYS)
+        self.lines: Mapping[str, Entry] = {}
         self.of_people: list[Problem] = []
         self.read_from = [folder / FILE_NAME]
 
@@ -186,6 +190,12 @@ class _Project:
         return [*self.reader.problems, *self.of_people]
 
     def read(self) -> Config:
+        """Give what is configured.
+
+        Raises:
+            Enough: there are too many problems; they are among `problems`.
+        """
+        self.lines = self.reader.entries(self.root, FILE_NAME, KEYS)
         timezone = self._timezone()
         calendars_ = {
             name: self._calendar(name, line, timezone) for name, line in self._named("calendars", "a calendar")
@@ -323,7 +333,7 @@ class _Project:
         if not text.endswith(".ics"):
             return self._checked(node, calendars.country_holidays, text)
         try:
-            data = (self.folder / text).read_bytes()
+            data = read_file(self.folder / text, _MOST_OF_CALENDAR)
             self.read_from.append(self.folder / text)
         except OSError as error:
             reason = (error.strerror or "no such file").lower()
@@ -347,6 +357,9 @@ class _Project:
         if file is None or file.root is None:
             return Roster()
         reader = Reader(file)
-        roster = read_people(reader, file.root, timezone=timezone, calendars=calendars_, variables=variables)
-        self.of_people += reader.problems
-        return roster
+        try:
+            return read_people(reader, file.root, timezone=timezone, calendars=calendars_, variables=variables)
+        except source.Enough:
+            return Roster()
+        finally:
+            self.of_people += reader.problems

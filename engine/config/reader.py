@@ -94,8 +94,7 @@ class References:
         if not name:
             raise ValueError("'${file:}' names no file")
         try:
-            with (self.folder / name).open("rb") as file:
-                data = file.read(_MOST_BYTES + 1)
+            data = source.read_file(self.folder / name, _MOST_BYTES)
             text = data.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
             raise LookupError(f"the file '{name}' is not UTF-8 text", "write the value alone into it") from None
@@ -122,6 +121,9 @@ class Reader:
     def add(
         self, code: str, message: str, at: Span | Node, hint: str | None = None, severity: Severity = "error"
     ) -> None:
+        if len(self.problems) >= source.MAX_FINDINGS:
+            self.problems.append(self.file.enough(at))
+            raise source.Enough
         self.problems.append(self.file.problem(code, message, at, hint, severity))
 
     def unknown(self, code: str, what: str, at: Scalar, known: Iterable[str], kinds: str = "known") -> None:

@@ -25,7 +25,7 @@ from engine.runs.interpreter import (
 )
 from engine.runs.rows import forget_waits, save_row, wake, wake_about
 from engine.runs.state import IN_DOUBT, Record
-from engine.store.codec import digest, dumps, micros
+from engine.store.codec import dumps, fingerprint, micros
 from engine.store.journal import Undrafted, Writing
 from engine.store.tables import effects as effects_table
 from engine.store.tables import insert, update
@@ -147,7 +147,7 @@ class Commit:
                 tx.add(_RECORD, (run, record.path, record.kind, data, at))
 
     def _intend(self, tx: Writing, intent: Intent, at: int) -> None:
-        run, command, hash = self.active.run, intent.command, digest(intent.inputs)
+        run, command, hash = self.active.run, intent.command, fingerprint(intent.inputs)
         action = command.step.action
         assert action is not None
         if not self.active.fresh or command.step.once_per:

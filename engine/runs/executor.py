@@ -92,6 +92,8 @@ PAUSE = timedelta(seconds=5)
 AGAIN = timedelta(minutes=1)
 #: What is said of an effect whose call was under way when the engine ended.
 CUT_OFF = "the engine ended while its call was under way"
+#: Seconds by which the two scales of a clock may differ.
+TICK = 0.001
 #: What of a run has an instant at which it goes on.
 _TIMED = frozenset({"held", "retry", "pending", "wait"})
 
@@ -118,6 +120,8 @@ class Executor:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.born = hub.clock.now()  #: no call of an earlier process was made later
+        self._awake = hub.clock.monotonic()  #: the same on the scale that nobody sets
+        self._doubts: dict[str, float] = {}  #: by identity: when an attempt of this process broke off, on that scale
         self.active: dict[int, Active] = {}
         self.held: dict[str, Hold] = {}  #: by connection
         self.limits = Limits(hub)
@@ -408,7 +412,8 @@ class Executor:
     def _visible_at(self, active: Active, path: str, step: Step, leaf: Leaf) -> datetime | None:
         """Give from when a service shows what the call may have made; None where it shows it at once.
 
-        A service that takes its time may also still be at work on a request that outlived us.
+        A service that takes its time may also still be at work on a request that outlived us. A clock that was put
+        forward meanwhile has given it none.
         """
         assert step.action is not None
         method = getattr(
@@ -421,7 +426,10 @@ class Executor:
         if not after or row["at"] is None:
             return None
         last = max(instant(row["at"]), self.born)  # what was made again after a look has no record of its own
-        return last + timedelta(seconds=self._attempt_limit(step, leaf.timeout) + after)
+        pause = self._attempt_limit(step, leaf.timeout) + after
+        left = self._doubts.get(str(leaf.identity), self._awake) + pause - self.hub.clock.monotonic()
+        visible = last + timedelta(seconds=pause)
+        return visible if left < TICK else max(visible, self.hub.clock.now() + timedelta(seconds=left))
 
     def _rest(self, active: Active, path: str, until: datetime) -> Result:
         """Leave something that was tried in vain for later, by a row that falls due."""
@@ -561,7 +569,10 @@ class Executor:
         kind = self._class_of(step, self._params(step, checked)) if doubtful else None
         if kind is EffectClass.AT_MOST_ONCE and step.on_unknown != "repeat":
             return unknown(step, path, identity, leaf.attempt, message)
-        return self._failure(step, leaf, path, message, code, False, after, doubtful)
+        result = self._failure(step, leaf, path, message, code, False, after, doubtful)
+        if doubtful and result.effect_state != "failed":
+            self._doubts[identity] = self.hub.clock.monotonic()
+        return result
 
     async def _call(
         self, active: Active, step: Step, effect: Effect, checked: Checked, timeout: Duration | None
@@ -594,6 +605,7 @@ class Executor:
         self, path: str, identity: str, effect: Effect, step: Step, outcome: Any, timeout: Duration | None = None
     ) -> Result:
         assert step.action is not None
+        self._doubts.pop(identity, None)
         if isinstance(outcome, Pending):
             now = self.hub.clock.now()
             due = self.hub.lookups().add(now, timeout) if timeout is not None else None

@@ -115,6 +115,8 @@ class _Walk:
             self._block(self.workflow.steps, inner)
 
     def _evaluate_vars(self, env: Env) -> None:
+        if not self.workflow.vars:
+            return
         values: dict[str, Any] = {}
         inner = env.naming(vars_so_far=values)
         with self.turn.evaluating("vars", VARS):

@@ -25,7 +25,7 @@ from engine.clock import Clock
 from engine.log import Tell
 from engine.store.codec import micros
 from engine.store.journal import Journal, StorageUnavailable
-from engine.store.tables import insert, metadata
+from engine.store.tables import TABLES, insert
 
 T = TypeVar("T")
 
@@ -248,7 +248,7 @@ class _Walk:
         kept = _identities(cursor, one, here, values)
         rows += cursor.execute(f"DELETE FROM {one.table} WHERE {here}", values).rowcount
         if kept:
-            cursor.executemany(insert(metadata.tables[one.table], *_columns(one)).single, kept)
+            cursor.executemany(insert(TABLES[one.table], *_columns(one)).single, kept)
         return upto, rows
 
     async def give_back(self) -> None:
@@ -290,7 +290,7 @@ _END = 2**63 - 1
 
 
 def _columns(one: _Pass) -> Sequence[str]:
-    return metadata.tables[one.table].columns.keys()
+    return list(TABLES[one.table].columns)
 
 
 def _identities(cursor: sqlite3.Cursor, one: _Pass, here: str, values: Mapping[str, Any]) -> list[sqlite3.Row]:

@@ -14,6 +14,8 @@ from engine.store.journal import connect
 #: The newest revision under `migrations/versions`; revisions sort as texts.
 HEAD = "0001"
 MIGRATIONS = Path(__file__).parent / "migrations"
+#: What all revisions together make of an empty file; `python -m engine.store.schema` writes it anew.
+MADE = Path(__file__).parent / "schema.sql"
 
 
 class NewerSchema(Exception):
@@ -57,7 +59,10 @@ def prepare(path: Path, *, head: str = HEAD, migrations: Path = MIGRATIONS) -> P
         saved = _free(path.with_name(f"{path.name}.before-{head}"))
         backup(path, saved)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _upgrade(path, migrations)
+    if found is None and head == HEAD and migrations == MIGRATIONS:
+        _create(path)
+    else:
+        _upgrade(path, migrations)
     return saved
 
 
@@ -109,6 +114,22 @@ def _to_disk(path: Path) -> None:
         os.close(number)
 
 
+def _create(path: Path) -> None:
+    """Make the newest schema in an empty file, all in one transaction, without Alembic and what it loads."""
+    with closing(_writable(path)) as connection:
+        connection.executescript(f"BEGIN IMMEDIATE;\n{MADE.read_text('utf-8')}COMMIT;")
+
+
+def statements(path: Path) -> str:
+    """Give the statements that make the schema of a file that Alembic made."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY rowid").fetchall()
+        (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    made = [sql for (sql,) in rows] + [f"INSERT INTO alembic_version VALUES ('{revision}')"]
+    lines = ";\n".join([*made, ""]).replace("\t", "  ").splitlines()
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
 def _upgrade(path: Path, migrations: Path) -> None:
     """Run the revisions that are missing, all in one transaction."""
     from alembic import command
@@ -143,3 +164,11 @@ def _made(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only before the first page is written
         connection.execute("VACUUM")
     return connect(path)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        _upgrade(Path(folder) / "made.db", MIGRATIONS)
+        MADE.write_text(statements(Path(folder) / "made.db"), "utf-8")

@@ -1,21 +1,61 @@
 """The tables. Instants are whole microseconds since 1970 in UTC; JSON columns hold what `engine.store.codec` writes.
 
 Rows are keyed by integers that grow; the printable identity stands beside them in `uid`. SQL for the hot path is
-generated once from here (`insert`, `upsert`, `update`) and handed to the driver.
+generated once from here (`insert`, `upsert`, `update`) and handed to the driver. What Alembic needs of them is made by
+`engine.store.metadata`: SQLAlchemy is loaded for that only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, Table, Text, UniqueConstraint
+Type = Literal["id", "big", "integer", "text", "json"]
+_Id: Type = "id"  # an SQLite table's own row number
+BigInteger: Type = "big"
+Integer: Type = "integer"
+Text: Type = "text"
+JSON: Type = "json"
 
-metadata = MetaData()
-_Id = BigInteger().with_variant(Integer, "sqlite")
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    type: Type
+    primary_key: bool = False
+    nullable: bool = True
+    unique: bool = False
+
+
+class Index:
+    """An index of columns; with `where`, of the rows of which that is true."""
+
+    def __init__(self, name: str, *columns: str, where: str | None = None) -> None:
+        self.name, self.columns, self.where = name, columns, where
+
+
+class UniqueConstraint:
+    def __init__(self, *columns: str, name: str) -> None:
+        self.name, self.columns = name, columns
+
+
+#: Every table, by its name.
+TABLES: dict[str, Table] = {}
+
+
+class Table:
+    """A table with its indexes."""
+
+    def __init__(self, name: str, *parts: Column | Index | UniqueConstraint) -> None:
+        self.name, self.parts = name, parts
+        self.columns = {part.name: part for part in parts if isinstance(part, Column)}
+        self.primary_key = [column.name for column in self.columns.values() if column.primary_key]
+        TABLES[name] = self
+
 
 events = Table(
     "events",
-    metadata,
     Column("id", _Id, primary_key=True),
     Column("uid", Text, nullable=False, unique=True),
     Column("type", Text, nullable=False),
@@ -38,14 +78,13 @@ events = Table(
     Column("state", Text, nullable=False),  # new, matched, ignored
     Column("reason", Text),
     Column("listeners", Text),  # hash of the set of versions that were listening
-    Index("events_new", "state", sqlite_where=Column("state") == "new"),
+    Index("events_new", "state", where="state = 'new'"),
     Index("events_type", "type", "id"),
     Index("events_subject", "subject", "id"),
 )
 
 verdicts = Table(
     "verdicts",
-    metadata,
     Column("id", _Id, primary_key=True),
     Column("event", BigInteger, nullable=False),
     Column("workflow", Text, nullable=False),
@@ -59,14 +98,12 @@ verdicts = Table(
 
 listeners = Table(
     "listeners",
-    metadata,
     Column("hash", Text, primary_key=True),
     Column("versions", JSON, nullable=False),  # [[workflow, version], …]
 )
 
 subjects = Table(
     "subjects",
-    metadata,
     Column("type", Text, primary_key=True),
     Column("id", Text, primary_key=True),
     Column("key", Text),
@@ -85,7 +122,6 @@ subjects = Table(
 
 workflow_versions = Table(
     "workflow_versions",
-    metadata,
     Column("hash", Text, primary_key=True),
     Column("workflow", Text, nullable=False),
     Column("source", Text, nullable=False),
@@ -95,7 +131,6 @@ workflow_versions = Table(
 
 runs = Table(
     "runs",
-    metadata,
     Column("id", _Id, primary_key=True),
     Column("uid", Text, nullable=False, unique=True),
     Column("workflow", Text, nullable=False),
@@ -118,12 +153,11 @@ runs = Table(
     UniqueConstraint("workflow", "key", name="runs_key"),
     Index("runs_subject", "subject", "ended"),
     Index("runs_state", "state", "id"),
-    Index("runs_going", "id", sqlite_where=Column("ended").is_(None)),
+    Index("runs_going", "id", where="ended IS NULL"),
 )
 
 steps = Table(
     "steps",
-    metadata,
     Column("id", _Id, primary_key=True),
     Column("run", BigInteger, nullable=False),
     Column("path", Text, nullable=False),
@@ -135,7 +169,6 @@ steps = Table(
 
 effects = Table(
     "effects",
-    metadata,
     Column("id", _Id, primary_key=True),
     Column("identity", Text, nullable=False, unique=True),
     Column("run", BigInteger, nullable=False),
@@ -152,12 +185,11 @@ effects = Table(
     Column("created", BigInteger, nullable=False),
     Column("ended", BigInteger),
     Index("effects_run", "run", "id"),
-    Index("effects_open", "state", sqlite_where=Column("state").in_(("intent", "unknown"))),
+    Index("effects_open", "state", where="state IN ('intent', 'unknown')"),
 )
 
 waits = Table(
     "waits",
-    metadata,
     Column("id", _Id, primary_key=True),
     Column("run", BigInteger),
     Column("path", Text, nullable=False),
@@ -175,12 +207,11 @@ waits = Table(
     Index("waits_run", "run", "path"),
     Index("waits_event", "event_type", "field", "value"),
     Index("waits_settle", "workflow", "trigger", "subject"),
-    Index("waits_effect", "value", sqlite_where=Column("kind") == "effect"),
+    Index("waits_effect", "value", where="kind = 'effect'"),
 )
 
 schedules = Table(
     "schedules",
-    metadata,
     Column("id", Text, primary_key=True),  # `workflow/trigger` or `connection/NAME`
     Column("due", BigInteger),
     Column("first", BigInteger, nullable=False),
@@ -190,7 +221,6 @@ schedules = Table(
 
 rows = Table(
     "rows",
-    metadata,
     Column("connection", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("data", JSON, nullable=False),
@@ -218,13 +248,13 @@ class Rows:
 def insert(table: Table, *columns: str) -> Rows:
     """Give an INSERT of the named columns."""
     for name in columns:
-        table.c[name]  # a misspelt column is a KeyError here and not in the database
+        table.columns[name]  # a misspelt column is a KeyError here and not in the database
     return Rows(table.name, f"INSERT INTO {table.name} ({', '.join(columns)})", columns)
 
 
 def upsert(table: Table, *columns: str) -> Rows:
     """Give an INSERT that overwrites the row of the same primary key."""
-    rows, keys = insert(table, *columns), [column.name for column in table.primary_key]
+    rows, keys = insert(table, *columns), table.primary_key
     others = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
     return Rows(table.name, rows.head, columns, f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {others}")
 
@@ -232,7 +262,7 @@ def upsert(table: Table, *columns: str) -> Rows:
 def update(table: Table, key: str, *columns: str) -> Rows:
     """Give an UPDATE of columns in the rows whose `key`, the first of each row of values, is given."""
     for name in (key, *columns):
-        table.c[name]
+        table.columns[name]
     values = ", ".join(f"{name} = v.column{index}" for index, name in enumerate(columns, 2))
     head = f"UPDATE {table.name} SET {values} FROM ("
     return Rows(table.name, head, (key, *columns), f") AS v WHERE {table.name}.{key} = v.column1")

@@ -78,7 +78,10 @@ def check_workflow(file: SourceFile, catalogue: Catalogue, names: Names) -> tupl
     if file.root is None:
         return None, []
     report = Report(file, catalogue, names)
-    workflow = _File(report).read(file.root)
+    try:
+        workflow = _File(report).read(file.root)
+    except source.Enough:
+        workflow = None
     return (None if report.failed else workflow), sort(report.problems)
 
 

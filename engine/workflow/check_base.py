@@ -129,6 +129,9 @@ class Report:
         """Report a problem; values that the reader has reported get no second one."""
         if isinstance(at, Scalar | source.Mapping) and not at.sound:
             return
+        if len(self.problems) >= source.MAX_FINDINGS:
+            self.problems.append(self.file.enough(at))
+            raise source.Enough
         self.problems.append(self.file.problem(code, message, at, hint, severity))
 
     def warn(self, code: str, message: str, at: Span | Node, hint: str | None = None) -> None:

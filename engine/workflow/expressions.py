@@ -72,6 +72,7 @@ class Equality:
 
     path: str
     values: tuple[Any | Expression, ...]
+    member: bool = False  #: whether one of `values` must be in the list at `path` instead
 
 
 #: So many expressions are kept: the files of a project say the same things again and again.
@@ -215,6 +216,16 @@ class Expression:
         """
         found = (self._equality(node, known) for node in _conjuncts(self.tree))
         return [equality for equality in found if equality is not None]
+
+    def memberships(self) -> list[Equality]:
+        """Give the parts of the `and` chain that look for a literal in what stands at a path: `'web' in PATH`."""
+        found = []
+        for node in _conjuncts(self.tree):
+            if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.In):
+                path, value = dotted(node.comparators[0]), self._known_value(node.left, lambda name: False)
+                if path is not None and value is not None:
+                    found.append(Equality(path, value, member=True))
+        return found
 
     def _equality(self, node: ast.expr, known: Callable[[str], bool]) -> Equality | None:
         if not isinstance(node, ast.Compare) or len(node.ops) != 1:

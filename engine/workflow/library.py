@@ -12,7 +12,8 @@ from pathlib import Path
 
 from engine.problems import Problem, sort
 from engine.workflow.model import Workflow
-from engine.workflow.source import SourceFile, read_source
+from engine.workflow.source import SourceFile, read_file, read_source
+from engine.workflow.templates import MOST_SOURCE
 
 #: Text of a workflow file and its templates → the workflow, or what is wrong.
 Compile = Callable[[SourceFile, Mapping[str, str]], tuple[Workflow | None, list[Problem]]]
@@ -39,7 +40,7 @@ class WorkflowLibrary:
         found: dict[str, Workflow] = {}
         problems: list[Problem] = []
         for path in workflow_files(self.folder):
-            file, reading = read_source(_shown(path, self.folder), path.read_bytes())
+            file, reading = read_source(_shown(path, self.folder), read_file(path))
             workflow, checking = compile(file, templates)
             problems += reading + checking
             kept = self.current.get(path.stem) if workflow is None or _errors(reading + checking) else workflow
@@ -84,7 +85,12 @@ def read_templates(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         return {}
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
-    return {path.relative_to(folder).with_suffix("").as_posix(): path.read_text("utf-8") for path in paths}
+    return {path.relative_to(folder).with_suffix("").as_posix(): _template(path) for path in paths}
+
+
+def _template(path: Path) -> str:
+    """Read a template; `compile_template` refuses one that is too long, or has signs that stand for no text."""
+    return read_file(path, 4 * MOST_SOURCE).decode("utf-8", "replace")
 
 
 def _shown(path: Path, folder: Path) -> str:

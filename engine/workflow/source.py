@@ -8,10 +8,14 @@ wrong comes back as problems; nothing in here raises for bad input.
 from __future__ import annotations
 
 import bisect
+import errno
 import functools
+import os
 import re
+import stat
 from collections import abc
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -22,7 +26,7 @@ from engine.workflow.yaml_syntax import Finding, cite
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
-MAX_ALIASED = 10_000  #: nodes that aliases may add to a file
+MAX_ALIASED = 10_000  #: nodes that aliases may add to a file; a long text counts as several
 MAX_FINDINGS = 500  #: of one file, by the reader
 
 NOT_UTF8 = declare("not-utf8", "The file holds bytes that are not UTF-8 text.", "Save the file as UTF-8.")
@@ -56,7 +60,7 @@ ALIAS_BOMB = declare(
 )
 TOO_MANY = declare(
     "too-many-problems",
-    "The file has more than 500 problems that keep it from being read; those behind the last one shown are not known.",
+    "The file has more than 500 problems; those behind the last one shown are not known.",
     "Mend those that are shown, or see whether this is the file you meant.",
 )
 
@@ -179,6 +183,10 @@ def children(node: Node) -> tuple[Node, ...]:
             return ()
 
 
+class Enough(Exception):
+    """There are more problems than anybody reads: checking goes no further."""
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """A file as read. `root` is None where it could not be read far enough to be checked.
@@ -236,12 +244,33 @@ class SourceFile:
         span = at if isinstance(at, Span) else at.span
         return Problem(code, message, span, hint, self.excerpt(span), severity)
 
+    def enough(self, at: Span | Node) -> Problem:
+        """Make the problem that stands for all that would follow."""
+        message = f"{MAX_FINDINGS} problems come before this: the rest is not checked"
+        return self.problem(TOO_MANY, message, at)
+
+
+def read_file(path: Path, most: int = MAX_BYTES) -> bytes:
+    """Give a file's bytes, those up to the first that is too many.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file: a device may have no end.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except ValueError:  # a NUL in its name
+        raise OSError(errno.ENOENT, "no file can be called that") from None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read(most + 1)
+
 
 def read_source(path: str, data: bytes) -> tuple[SourceFile, list[Problem]]:
     """Read a YAML file. `path` is shown to people as it is given."""
     start = Span(path, 1, 1, 1, 1)
     if len(data) > MAX_BYTES:
-        message = f"the file has {len(data):,} bytes, more than the {MAX_BYTES:,} that are read"
+        message = f"the file has more than the {MAX_BYTES:,} bytes that are read"
         return SourceFile(path, "", sound=False), [Problem(TOO_LARGE, message, start)]
     text, problem = _decode(path, data)
     if problem is None and (found := yaml_syntax.CONTROL.search(text)):
@@ -396,7 +425,7 @@ class _Builder:
         self.last_scalar = event
         if self._is_masked():
             self.masked.append(self.places.span(_start_of(event), end))
-        self._finish(_Built(node), event.anchor, end)
+        self._finish(_Built(node, 1 + len(node.text) // 64), event.anchor, end)
 
     def _resolve(self, event: Any, style: Style) -> tuple[str | int | float | bool | None, bool]:
         if event.tag is None:

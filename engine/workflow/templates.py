@@ -130,6 +130,9 @@ def _follow(
     try:
         if len(sources[name]) > MOST_SOURCE:
             raise jinja2.TemplateSyntaxError(f"a template has at most {MOST_SOURCE // 1024} KiB", 1)
+        if "\ufffd" in sources[name]:
+            line = sources[name].count("\n", 0, sources[name].index("\ufffd")) + 1
+            raise jinja2.TemplateSyntaxError("the file is not UTF-8 text", line)
         tree = environment.parse(sources[name], name)
         undeclared |= meta.find_undeclared_variables(tree)
     except _UNREADABLE as error:

@@ -116,8 +116,7 @@ class Site(World):
 
     @property
     def said(self) -> list[str]:
-        """Give the texts that went out, in order, but for those that tell the owner of an effect in doubt."""
-        return [message.text for message in self.chat.sent if "/in-doubt[" not in message.effect]
+        return [message.text for message in self.chat.sent]
 
     @property
     def state(self) -> str:

@@ -6,10 +6,13 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engine.clock import SystemClock
 
@@ -17,11 +20,47 @@ ROOT = Path(__file__).resolve().parents[2]
 #: How often is looked whether a process is up, or gone, in seconds.
 LOOK = 0.003
 #: An engine that is not up after so many seconds will not come up.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class NotUp(Exception):
     """The engine did not start; the text is the end of its log."""
+
+
+class Launcher:
+    """The process that forks engines; several projects may share it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            (sys.executable, "-m", "tests.crash.launcher"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        self._lock = threading.Lock()
+
+    def fork(self, order: dict[str, Any]) -> int:
+        """Start an engine; give its process id."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End it, and whatever it has started."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        self._process.wait()
+
+    def __enter__(self) -> Launcher:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 @dataclass
@@ -29,11 +68,11 @@ class Child:
     """One project's engine, one process at a time."""
 
     folder: Path
+    launcher: Launcher
     offset: Path | None = None  #: a file with the seconds by which its clock is wrong
     pid: int | None = None
     address: str | None = None
-    started: int = 0
-    _launcher: asyncio.subprocess.Process | None = None
+    dies: bool = False  #: whether it was told to kill itself
     _process: asyncio.subprocess.Process | None = None
     clock: SystemClock = field(default_factory=SystemClock)
 
@@ -41,25 +80,27 @@ class Child:
     def up(self) -> bool:
         return self.address is not None
 
-    async def spawn(self, *, for_real: bool = False) -> None:
-        """Begin to start an engine; `for_real` by the command as people give it, which takes longer."""
+    @property
+    def died(self) -> bool:
+        """Whether it is gone that was up, and nobody killed it."""
+        return self.up and not self.there
+
+    async def spawn(self, *, for_real: bool = False, **dies: Any) -> None:
+        """Begin to start an engine; `for_real` by the command as people give it, which takes longer.
+
+        Args:
+            for_real: by the command.
+            dies: how it kills itself: `before`, `after` or `when` of the launcher.
+        """
         assert self.pid is None
-        self.started += 1
+        self.dies = bool(dies)
         if for_real:
             await self._spawn_command()
             return
-        if self._launcher is None:
-            arguments = [str(self.folder), *([str(self.offset)] if self.offset else [])]
-            self._launcher = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.crash.launcher", *arguments),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                cwd=ROOT,
-            )
-        assert self._launcher.stdin is not None
-        assert self._launcher.stdout is not None
-        self._launcher.stdin.write(b"\n")
-        self.pid = int(await self._launcher.stdout.readline())
+        order = {"folder": str(self.folder), **dies}
+        if self.offset is not None:
+            order["offset"] = str(self.offset)
+        self.pid = await asyncio.to_thread(self.launcher.fork, order)
 
     async def _spawn_command(self) -> None:
         command = (sys.executable, "-c", "from engine.cli import main; main()")
@@ -71,7 +112,7 @@ class Child:
         self.pid = self._process.pid
 
     async def ready(self) -> None:
-        """Return when it listens, or when it is gone.
+        """Return when it listens, or when it has killed itself as it was told.
 
         Raises:
             NotUp: it ended by itself, or takes too long.
@@ -81,8 +122,12 @@ class Child:
             self.address = self._announced()
             if self.address is not None:
                 return
-            if not self._there() or self.clock.monotonic() > late:
+            if not self.there:
+                if self.dies:
+                    return
                 raise NotUp(self.log()[-2000:])
+            if self.clock.monotonic() > late:
+                raise NotUp(f"not within {PATIENCE:g} s: {self.log()[-2000:]}")
             await asyncio.sleep(LOOK)
 
     def _announced(self) -> str | None:
@@ -92,7 +137,8 @@ class Child:
                 return str(told["address"])
         return None
 
-    def _there(self) -> bool:
+    @property
+    def there(self) -> bool:
         if self.pid is None or (self._process is not None and self._process.returncode is not None):
             return False
         try:
@@ -110,7 +156,7 @@ class Child:
 
     async def gone(self) -> None:
         """Return when nothing is left of the process."""
-        while self._there():
+        while self.there:
             await asyncio.sleep(LOOK)
         if self._process is not None:
             await self._process.wait()
@@ -127,9 +173,6 @@ class Child:
         """End whatever is left."""
         self.kill()
         await self.gone()
-        if self._launcher is not None and self._launcher.stdin is not None:
-            self._launcher.stdin.close()
-            await self._launcher.wait()
 
     def log(self) -> str:
         path = self.folder / "engine.log"

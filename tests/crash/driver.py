@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 
 from engine.clock import SystemClock
-from tests.crash.child import LOOK, ROOT, Child, NotUp
+from tests.crash.child import LOOK, ROOT, Child, Launcher
 from tests.crash.project import SECRET, TOKEN, write_project
 from tests.crash.recorder import FAULTS, MOMENTS, Call, Recorder
 
@@ -36,14 +36,19 @@ ENDS = {
     "arrived": 4,
     "taken": 5,
     "answered": 5,
+    "looked": 3,
 }
 KINDS = {"chain": 5, "ask": 2, "chase": 3, "refuse": 1, "alert": 2}
 #: A kill that waits for its moment comes after this many seconds where the moment does not.
-IMPATIENCE = 1.0
+IMPATIENCE = 0.6
 #: No more events are sent while so many runs go on.
 MOST_GOING = 40
 #: Everything must have come to its end so many seconds after the last kill.
-SETTLING = 25.0
+SETTLING = 60.0
+
+
+class NeverCame(Exception):
+    """What a test waits for does not come about."""
 
 
 @dataclass(slots=True)
@@ -75,6 +80,7 @@ class Crash:
 
     folder: Path
     seed: int
+    launcher: Launcher
     faults: tuple[str, ...] = FAULTS
     likely: float = 0.25
     offset: Path | None = None
@@ -84,16 +90,23 @@ class Crash:
     repeats: list[tuple[str, str]] = field(default_factory=list)  #: decisions to repeat that were sent: run and step
     ended: Counter[str] = field(default_factory=Counter)  #: kills by the moment they were meant for
     held: Counter[str] = field(default_factory=Counter)  #: kills by what the journal held then
-    script: list[tuple[str, str]] = field(default_factory=list)  #: kills to come: moment, and what the call is about
+    #: kills to come: moment, and what the call is about; None for a look, which says nothing of that
+    script: list[tuple[str, str | None]] = field(default_factory=list)
+    answers: bool = True  #: whether questions are answered by chance, and alerts end by chance
     trouble: list[str] = field(default_factory=list)  #: what went wrong while it went on
 
     def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.rng = random.Random(self.seed)
         self.clock = SystemClock()
         self.database = self.folder / ".hotwash" / "hotwash.db"
-        self.child = Child(self.folder, self.offset)
+        self.child = Child(self.folder, self.launcher, self.offset)
         self.recorder = Recorder(
-            self.seed, self.database, self.folder / "calls.jsonl", faults=self.faults, likely=self.likely
+            self.seed,
+            self.database,
+            self.folder / "calls.jsonl",
+            faults=self.faults,
+            likely=self.likely,
         )
         self.recorder.moment, self.recorder.on_taken = self._moment, self._taken
         self._armed: str | None = None
@@ -123,7 +136,7 @@ class Crash:
         """Start the engine and kill it, so many times."""
         for number in range(1, kills + 1):
             end = self.rng.choices(list(ENDS), list(ENDS.values()))[0]
-            await self._live(end, for_real=number % 12 == 1)
+            await self._live(end, for_real=number % 25 == 13)
             self.ended[end] += 1
             if number % 10 == 0:
                 self.say(f"{number} kills, {self._summary()}")
@@ -137,36 +150,41 @@ class Crash:
             await getattr(self, "_until_" + ("moment" if end in MOMENTS else end.replace(" ", "_")))(end)
         await self.kill()
 
-    async def start(self, *, for_real: bool = False, wait: bool = True) -> None:
+    async def start(self, *, for_real: bool = False, wait: bool = True, **dies: Any) -> None:
         self.recorder.life += 1
-        await self.child.spawn(for_real=for_real)
+        await self.child.spawn(for_real=for_real, **dies)
         if wait:
             await self.child.ready()
 
     async def kill(self) -> None:
         """Kill the engine, and see what its journal holds."""
         self._armed = None
+        self._see_that_it_lives()
         self.child.kill()
         await self.child.gone()
         self.held[self._journal_holds()] += 1
 
-    def _moment(self, moment: str, call: Call) -> bool:
+    def _see_that_it_lives(self) -> None:
+        if self.child.died and not self.child.dies:
+            self.trouble.append(f"the engine ended by itself: {self.child.log()[-2000:]}")
+
+    def _moment(self, moment: str, call: Call | None) -> bool:
         """Kill the engine where it is meant to be killed at this moment of a call."""
-        if self.script and self.script[0] == (moment, call.meaning.partition("/")[2]):
+        if self.script and self.script[0] == (moment, call and call.meaning.partition("/")[2]):
             self.script.pop(0)
             self.child.kill()
             return True
         if self._armed != moment:
             return False
         self._armed = None
-        if moment == "answered" and (pause := self.rng.choice([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01])):
+        if moment in ("answered", "looked") and (pause := self.rng.choice([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01])):
             asyncio.get_running_loop().call_later(pause, self.child.kill)
         else:
             self.child.kill()
         return True
 
     async def _until_moment(self, end: str) -> None:
-        await asyncio.sleep(self.rng.choice([0.0, 0.05, 0.3]))
+        await asyncio.sleep(self.rng.choice([0.0, 0.02, 0.2]))
         self._armed = end
         await self._impatiently(self._killed())
 
@@ -188,21 +206,16 @@ class Crash:
 
     async def _until_accepted(self, _end: str) -> None:
         await asyncio.sleep(self.rng.choice([0.0, 0.2]))
-        for one in self._send_burst():
-            one.about["kill"] = True
-        await self._impatiently(self._gone_down())
-        await asyncio.sleep(0.0)
-
-    async def _gone_down(self) -> None:
-        while self.child.up:
-            await asyncio.sleep(0.001)
+        self._armed = "accepted"
+        self._send_burst()
+        await self._impatiently(self._killed())
 
     async def _until_due(self, _end: str) -> None:
         """Kill just about when the next wait falls due."""
         await asyncio.sleep(0.1)
         found = self.read("SELECT min(due) FROM waits WHERE due > ?", int(self.recorder.now() * 1e6))
         pause = found[0][0] / 1e6 - self.recorder.now() if found and found[0][0] else 0.2
-        await asyncio.sleep(max(0.0, min(pause, 1.5) + self.rng.uniform(-0.002, 0.015)))
+        await asyncio.sleep(max(0.0, min(pause, 0.8) + self.rng.uniform(-0.002, 0.015)))
 
     async def _until_answering(self, _end: str) -> None:
         self._armed = "answer"
@@ -213,32 +226,43 @@ class Crash:
         self._task(self.decide_some(chance=1.0))
         await asyncio.sleep(self.rng.uniform(0.002, 0.03))
 
-    async def act(self, *script: tuple[str, str], kind: str, **about: Any) -> None:
+    def order(self, kind: str = "chain", key: str = "k1", **about: Any) -> Delivery:
+        """Give an event to send."""
+        return self._order(kind, key, **about)
+
+    async def act(self, *script: tuple[str, str | None], kind: str = "chain", **about: Any) -> None:
         """Send one event, and kill the engine at each of the moments of calls that are named, in their order."""
         self.script += script
         await self.start()
-        order = self._order(kind, "k1", **about)
-        await self.deliver(order)
-        late = self.clock.monotonic() + SETTLING
-        while self.script and self.clock.monotonic() < late:
-            if self.child.up:
-                await asyncio.sleep(LOOK)
-            else:
-                await self.child.gone()
-                self.ended["as scripted"] += 1
-                await self.start()
-        if not self.child.up:
-            await self.child.gone()
-            self.ended["as scripted"] += 1
-            await self.start()
-        self.trouble += [f"no call about '{what}' {moment}" for moment, what in self.script]
-        await self.calm()
+        await self.deliver(self._order(kind, "k1", **about))
+        while self.script:
+            await self.until(self._is_down, f"a call about '{self.script[0][1]}' that is {self.script[0][0]}")
+            await self.restart()
 
-    async def calm(self) -> None:
-        """Return when nothing goes on any more, or when that takes too long."""
+    def _is_down(self) -> bool:
+        return not self.child.there
+
+    async def restart(self, **dies: Any) -> None:
+        """Start the engine again that has been killed, or has killed itself."""
+        await self.child.gone()
+        self.ended["as scripted"] += 1
+        await self.start(**dies)
+
+    async def until(self, condition: Callable[[], Any], what: str) -> None:
+        """Return when something is so.
+
+        Raises:
+            NeverCame: it does not come about.
+        """
         late = self.clock.monotonic() + SETTLING
-        while self._unsettled() and self.clock.monotonic() < late:
-            await asyncio.sleep(0.1)
+        while not condition():
+            if self.clock.monotonic() > late:
+                raise NeverCame(f"{what}\n{self.child.log()[-1500:]}")
+            await asyncio.sleep(LOOK)
+
+    async def until_there(self, query: str) -> None:
+        """Return when a query finds something in the journal."""
+        await self.until(lambda: self.read(query), query)
 
     # --- events ------------------------------------------------------------------------------------------------------
 
@@ -325,7 +349,8 @@ class Crash:
         try:
             async with self._http.post(address + delivery.path, data=delivery.body, headers=delivery.headers) as got:
                 status = got.status
-                if delivery.about.pop("kill", False) and 200 <= status < 300:
+                if self._armed == "accepted" and 200 <= status < 300:
+                    self._armed = None
                     self.child.kill()
                 said = await got.text() if status >= 300 else ""
         except (aiohttp.ClientError, TimeoutError):
@@ -342,26 +367,29 @@ class Crash:
     def _taken(self, call: Call) -> None:
         """Answer a question that came in, mostly; let an alert end that is being worked on."""
         rng = random.Random(f"{self.seed}/{call.meaning}")
+        if not self.answers:
+            return
         if call.what == "ask" and rng.random() < 0.8:
-            self._answer(call, rng)
+            choice = rng.choice(["go", "stop"])
+            self.answer(call.identity, choice, rng.uniform(0.0, 1.5))
         fingerprint, _, word = call.meaning.partition("/")
         if word == "firing" and rng.random() < 0.6:
             self._deliver_later(self._alert(firing=False, fingerprint=fingerprint), rng.uniform(0.1, 3.0))
 
-    def _answer(self, call: Call, rng: random.Random) -> None:
-        about = {"id": f"d{len(self.deliveries)}", "kind": "answer", "question": call.identity}
-        choice = rng.choice(["go", "stop"])
+    def answer(self, identity: str, choice: str, pause: float = 0.0) -> None:
+        """Answer a question after some seconds, as ada."""
+        about = {"id": f"d{len(self.deliveries)}", "kind": "answer", "question": identity}
         body = json.dumps({**about, "answer": choice}).encode()
         headers = {"X-Signature": _sign(body)}
         delivery = self._new(Delivery(about["id"], "/hooks/recorder", body, headers, about))
-        self.questions[call.identity] = Question(call.identity, choice, delivery)
-        self._deliver_later(delivery, rng.uniform(0.0, 1.5))
+        self.questions[identity] = Question(identity, choice, delivery)
+        self._deliver_later(delivery, pause)
 
     # --- decisions ---------------------------------------------------------------------------------------------------
 
     async def decide_some(self, *, chance: float, leave: int = 0) -> None:
         """Decide about some of the runs with an effect in doubt, in one of the three ways."""
-        for uid, path in self._parked()[leave:]:
+        for uid, path in self.parked()[leave:]:
             if self.rng.random() < chance:
                 decision = self.rng.choice(["repeat", "repeat", "skip", "done"])
                 if decision == "repeat":
@@ -370,7 +398,7 @@ class Crash:
 
     async def decide_by_command(self, *, leave: int = 0) -> None:
         """Decide about one run as people do: `hotwash runs decide`."""
-        for uid, path in self._parked()[leave:][:1]:
+        for uid, path in self.parked()[leave:][:1]:
             self.repeats.append((uid, path))
             command = (sys.executable, "-c", "from engine.cli import main; main()", "runs", "decide", uid, "repeat")
             process = await asyncio.create_subprocess_exec(
@@ -383,7 +411,19 @@ class Crash:
             if process.returncode:
                 self.trouble.append(f"'hotwash runs decide' ends with {process.returncode}: {said.decode()[:300]}")
 
-    def _parked(self) -> list[tuple[str, str]]:
+    def run_of(self, workflow: str) -> str:
+        """Give the run of a workflow that has run once."""
+        ((uid,),) = self.read("SELECT uid FROM runs WHERE workflow = ?", workflow)
+        return str(uid)
+
+    def set_clock(self, seconds: float) -> None:
+        """Have the engine's clock be wrong by so much from now on."""
+        assert self.offset is not None
+        draft = self.offset.with_name("offset.new")
+        draft.write_text(str(seconds), "utf-8")
+        draft.replace(self.offset)
+
+    def parked(self) -> list[tuple[str, str]]:
         """Give run and path of each effect in doubt."""
         return [
             (row[0], row[1])
@@ -413,7 +453,8 @@ class Crash:
     async def settle(self, *, leave: int = 2) -> None:
         """Let everything come to its end: nothing fails any more, and all that is left is sent and decided."""
         self.recorder.heal()
-        if not self.child.up:
+        if not self.child.there:
+            await self.child.gone()
             await self.start()
         late = self.clock.monotonic() + SETTLING
         by_command = False
@@ -421,15 +462,16 @@ class Crash:
             for one in self.deliveries:
                 if one.accepted is None:
                     await self.deliver(one)
-            if not by_command and self._parked()[leave:]:
+            if not by_command and self.parked()[leave:]:
                 by_command = True
                 await self.decide_by_command(leave=leave)
             await self.decide_some(chance=1.0, leave=leave)
             if self.settled():
                 break
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
         else:
             self.trouble.append(f"not everything came to its end within {SETTLING:g} s")
+        self._see_that_it_lives()
         await self.child.stop()
 
     def settled(self) -> bool:
@@ -490,6 +532,3 @@ class Crash:
 
 def _sign(body: bytes) -> str:
     return hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-
-
-__all__ = ["Crash", "Delivery", "NotUp", "Question"]

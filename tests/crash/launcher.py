@@ -1,26 +1,41 @@
-"""Start `hotwash run` quickly, many times: `python -m tests.crash.launcher PROJECT [OFFSET_FILE]`.
+"""Start `hotwash run` quickly, many times: each line on stdin is an order, as JSON, and its engine's number is printed.
 
-Everything is imported once; each line on stdin starts an engine in a forked process, whose number is printed. With a
-file of an offset in seconds, the engine runs under a clock that is wrong by that much.
+An engine is started and stopped once, so that everything is imported and known; each order then forks a process. It
+names the project's `folder`, and may have more:
+
+- `offset`, a file with seconds: the engine runs under a clock that is wrong by that much;
+- `before` or `after`, a number: the engine kills itself before or after so many commits, where a kill from outside
+  would hit by luck only;
+- `when`, a query: it kills itself after the commit from which on that finds something.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import itertools
+import json
 import os
 import signal
 import sys
+import tempfile
+import threading
 import traceback
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from engine import cli, wiring
-from engine.cli import client, logs, project, running
+from engine.cli import logs, running
 from engine.clock import SystemClock
 from engine.server import serving
+from engine.store.journal import Journal
+from tests.crash.project import write_project
 
-__all__ = ["client", "project"]  # imported so that no engine has to
+#: A commit that does not come about is held up for so long, in seconds: what does not wait for it gets out.
+HELD_UP = 0.1
 
 
 class OffsetClock(SystemClock):
@@ -35,10 +50,10 @@ class OffsetClock(SystemClock):
         return super().now() + timedelta(seconds=float(self._file.read_text("utf-8")))
 
 
-async def run_under(clock: OffsetClock, folder: Path) -> None:
+async def run_under(clock: SystemClock, folder: Path, stopping: asyncio.Event | None = None) -> None:
     """Serve a project as `hotwash run` does, under a clock of our own."""
     application = wiring.open_application(folder, clock=clock, tell=logs.Log("json", clock))
-    stopping = running._told_to_stop()
+    stopping = stopping or running._told_to_stop()
     try:
         await application.start()
         async with AsyncExitStack() as stack:
@@ -50,26 +65,44 @@ async def run_under(clock: OffsetClock, folder: Path) -> None:
         await application.stop()
 
 
-def engine(folder: Path, offset: Path | None) -> int:
+def engine(order: Mapping[str, Any]) -> int:
     """Be the engine; give the exit code."""
-    if offset is not None:
-        asyncio.run(run_under(OffsetClock(offset), folder))
+    _die_at_a_commit(order)
+    if "offset" in order:
+        asyncio.run(run_under(OffsetClock(Path(order["offset"])), Path(order["folder"])))
         return 0
-    return cli.run(["run", "--project", str(folder), "--port", "0", "--log-format", "json"])
+    return cli.run(["run", "--project", order["folder"], "--port", "0", "--log-format", "json"])
 
 
-def fork(folder: Path, offset: Path | None) -> int:
+def _die_at_a_commit(order: Mapping[str, Any]) -> None:
+    if not {"before", "after", "when"} & set(order):
+        return
+    commit, numbers = Journal._commit, itertools.count(1)
+
+    def commit_and_die(self: Journal, job: Any) -> None:
+        number = next(numbers)
+        if number == order.get("before"):
+            threading.Event().wait(HELD_UP)
+            os.kill(os.getpid(), signal.SIGKILL)
+        commit(self, job)
+        if number == order.get("after") or ("when" in order and self._connection.execute(order["when"]).fetchone()):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Journal._commit = commit_and_die
+
+
+def fork(order: Mapping[str, Any]) -> int:
     number = os.fork()
     if number:
         return number
     code = 70
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        log = os.open(folder / "engine.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(Path(order["folder"]) / "engine.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for stream in (1, 2):
             os.dup2(log, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        code = engine(folder, offset)
+        code = engine(order)
     except BaseException:  # noqa: BLE001  a forked process must never go on as its parent
         traceback.print_exc()
     finally:
@@ -78,17 +111,31 @@ def fork(folder: Path, offset: Path | None) -> int:
         os._exit(code)
 
 
+def warm_up() -> None:
+    """Run an engine on a project like those to come, and keep what that leaves out of the collector's sight."""
+    import watchfiles  # noqa: F401  an engine watches its files
+
+    stopped = asyncio.Event()
+    stopped.set()
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w", encoding="utf-8") as nowhere:
+        write_project(Path(folder), "http://127.0.0.1:9")
+        errors, sys.stderr = sys.stderr, nowhere
+        try:
+            asyncio.run(run_under(SystemClock(), Path(folder), stopped))
+        finally:
+            sys.stderr = errors
+    gc.collect()
+    gc.freeze()
+
+
 def main() -> None:
-    folder, *more = (Path(argument) for argument in sys.argv[1:])
+    warm_up()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how an engine ended: the kernel forgets it
-    number = None
-    for _ in sys.stdin:
-        number = fork(folder, more[0] if more else None)
-        sys.stdout.write(f"{number}\n")
+    for line in sys.stdin:
+        sys.stdout.write(f"{fork(json.loads(line))}\n")
         sys.stdout.flush()
-    if number is not None:  # whoever tests is gone
-        with suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
+    if os.getpgrp() == os.getpid():  # whoever tests is gone: so is every engine, and this
+        os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

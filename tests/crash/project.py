@@ -13,7 +13,7 @@ SECRET = "a-secret-of-the-crash-test"
 TOKEN = "a-token-of-the-crash-test"
 
 #: One attempt of an effect takes at most this long, in seconds.
-ATTEMPT = 1.5
+ATTEMPT = 0.6
 #: How long a `wait` of the workflow `chain` lasts, and what is between two iterations of `chase`, in seconds.
 WAIT, EVERY = 0.7, 0.4
 #: How long `chase` waits to be released, and `ask` for an answer, in seconds.
@@ -21,7 +21,7 @@ RELEASE, ANSWER = 2.5, 3.0
 #: How long an alert must fire, in seconds.
 SETTLE = 0.5
 
-_CAREFUL = f"timeout: {ATTEMPT}s\n    retry: {{max: 8, every: 0.3s, at_most: 1s}}"
+_CAREFUL = f"timeout: {ATTEMPT}s\n    retry: {{max: 30, every: 0.3s, at_most: 1s}}"
 _DEEP = _CAREFUL.replace("\n    ", "\n        ")
 
 PROJECT = """\
@@ -127,7 +127,7 @@ steps:
       - id: ask
         uses: chat.ask
         timeout: {ANSWER}s
-        retry: {{max: 8, every: 0.3s, at_most: 1s}}
+        retry: {{max: 30, every: 0.3s, at_most: 1s}}
         with:
           to: ada
           text: "${{{{ event.data.key }}}}/ask/${{{{ item }}}}"

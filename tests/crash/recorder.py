@@ -12,7 +12,7 @@ import random
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,13 +22,13 @@ from engine.clock import SystemClock
 from tests.crash.project import ATTEMPT
 
 #: The moments of a call at which the engine may be killed.
-MOMENTS = ("arrived", "taken", "answered")
+MOMENTS = ("arrived", "taken", "answered", "looked")
 #: What a recorder may do to a call beside taking it and answering.
 FAULTS = ("busy", "drop_before", "drop_after", "late", "slow")
-#: A call is taken at most this long after it came in, in seconds: within the time that the engine gives an attempt.
-HOLD = 0.5
+#: A call that is slow is taken at most this long after it came in, in seconds.
+HOLD = 0.4
 #: What was made is found at most this long after it was taken, in seconds: `visible_after` of the plugin is longer.
-VISIBLE = 2.3
+VISIBLE = 0.55
 
 
 @dataclass(slots=True)
@@ -42,7 +42,8 @@ class Call:
     attempt: int | None
     meaning: str
     value: str | None
-    sent: float | None
+    sent: float | None  #: by the engine's clock
+    ticks: float | None  #: the same on the machine's scale that never goes back
     arrived: float
     life: int  #: the how manieth process of the engine made it
     intent: bool  #: whether the journal had the effect when the call came in
@@ -61,7 +62,7 @@ class Made:
     what: str
     identity: str
     meaning: str
-    visible: float
+    visible: float  #: on the machine's scale that never goes back
 
 
 @dataclass
@@ -78,10 +79,12 @@ class Recorder:
     made: list[Made] = field(default_factory=list)
     looks: int = 0
     life: int = 0
+    #: what is done to the next calls about something, the first first: `{"doc": ["drop_after"]}`
+    planned: dict[str, list[str]] = field(default_factory=dict)
     outlives: float = 0.7  #: how likely a call is taken all the same whose caller was killed when it came in
     visible: tuple[float, float] = (0.0, VISIBLE)
     #: is told of each moment of a call; True where it killed the engine
-    moment: Callable[[str, Call], bool] = lambda moment, call: False
+    moment: Callable[[str, Call | None], bool] = lambda moment, call: False
     on_taken: Callable[[Call], None] = lambda call: None
 
     def __post_init__(self) -> None:
@@ -89,7 +92,7 @@ class Recorder:
         self._native: dict[str, Made] = {}
         self._plans: dict[str, random.Random] = {}
         self._met: dict[str, int] = defaultdict(int)
-        self._file = self.log.open("a", encoding="utf-8")
+        self._file = self.log.open("ab", buffering=0)
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -138,6 +141,7 @@ class Recorder:
             meaning,
             "put",
             None,
+            None,
             arrived,
             self.life,
             bool(identity),
@@ -147,7 +151,8 @@ class Recorder:
     async def _find(self, request: web.Request) -> web.StreamResponse:
         """Give what was made for an effect, where it can be seen already."""
         self.looks += 1
-        identity, now = (await request.json())["identity"], self.now()
+        self.moment("looked", None)
+        identity, now = (await request.json())["identity"], self.clock.monotonic()
         found = next((one for one in self.made if one.identity == identity and one.visible <= now), None)
         return web.json_response({"object": found and found.name, "what": found and found.what})
 
@@ -160,8 +165,8 @@ class Recorder:
         try:
             return await self._answer(request, call, fault, rng.random(), outlives, visible)
         finally:
-            self._file.write(json.dumps(asdict(call)) + "\n")
-            self._file.flush()
+            with suppress(OSError):  # the disk may be full
+                self._file.write((json.dumps(asdict(call)) + "\n").encode())
 
     async def _answer(
         self, request: web.Request, call: Call, fault: str | None, chance: float, outlives: bool, visible: float
@@ -177,7 +182,7 @@ class Recorder:
             call.retry_after = round(0.2 + chance, 2)
             headers = {"Retry-After": str(call.retry_after)}
             return await self._finish(request, call, "busy", web.json_response({}, status=503, headers=headers))
-        if fault == "drop_before":
+        if fault == "drop_before" or self._outlived(call):
             return self._dropped(request, call, "dropped")
         made = self._take(call, visible)
         self.moment("taken", call)
@@ -199,6 +204,10 @@ class Recorder:
         self.moment("answered", call)
         return response
 
+    def _outlived(self, call: Call) -> bool:
+        """Whether whoever called has given up: a service must not take a request up for ever (PROMISES 1.4)."""
+        return call.ticks is not None and self.clock.monotonic() > call.ticks + ATTEMPT
+
     def _dropped(self, request: web.Request, call: Call, outcome: str) -> web.StreamResponse:
         call.outcome = outcome
         if request.transport is not None:
@@ -206,6 +215,9 @@ class Recorder:
         return web.Response()
 
     def _fault(self, call: Call, rng: random.Random) -> str | None:
+        planned = self.planned.get(call.meaning.partition("/")[2])
+        if planned:
+            return planned.pop(0)
         chance, which = rng.random(), rng.random()
         if chance >= self.likely or self._met[call.identity] >= self.most:
             return None
@@ -219,7 +231,7 @@ class Recorder:
         call.taken = self.now()
         if known is None:
             name = f"O{len(self.made) + 1}"
-            known = Made(name, call.kind, call.what, call.identity, call.meaning, call.taken + visible)
+            known = Made(name, call.kind, call.what, call.identity, call.meaning, self.clock.monotonic() + visible)
             if call.kind != "idempotent":
                 self.made.append(known)
             if call.kind == "native":

@@ -176,3 +176,74 @@ def test_a_false_condition_is_said_with_the_part_that_failed_its_values_and_what
 
 def test_no_workflows_have_a_set_of_their_own():
     assert Listeners(()).set_of("incident.declared")[1] == []
+
+
+# --- the index ---
+
+
+HOLDING = {
+    "equal": "incident.severity == 'sev1' and incident.title == 'Slow'",
+    "turned": "'sev1' == incident.severity",
+    "one_of": "incident.severity in ['sev1', 'sev2']",
+    "member": "'web' in incident.services",
+    "data": "event.subject == 'pager:P1'",
+    "null": "incident.channel == null",
+    "evaluated": "incident.severity < 'sev2'",
+    "quoted": "event.data['not-a-name'] == null",
+    "always": "not (incident.severity == 'sev9')",
+}
+FAILING = {
+    "equal": "incident.severity == 'sev2' and incident.title == 'Slow'",
+    "one_of": "incident.severity in ['sev3', 'sev4']",
+    "member": "'db' in incident.services",
+    "absent": "'web' in incident.channel and incident.severity == 'sev1'",
+    "boolean": "incident.private == true",
+    "other": "incident.severity != 'sev1'",
+}
+
+
+@pytest.mark.parametrize("condition", HOLDING.values(), ids=HOLDING)
+async def test_an_event_finds_whom_it_concerns_among_others(engine, condition):
+    others = {
+        f"other{number}": f"on: incident.declared\nif: incident.title == 'x{number}'{POST}" for number in range(3)
+    }
+    async with engine(flow=f'on: incident.declared\nif: "{condition}"{POST}', **others) as world:
+        await world.incident("declared", title="Slow", severity="sev1", services=["web"])
+        assert [run["workflow"] for run in world.runs()] == ["flow"]
+
+
+@pytest.mark.parametrize("condition", FAILING.values(), ids=FAILING)
+async def test_an_event_starts_nobody_whose_condition_is_false(engine, condition):
+    async with engine(flow=f'on: incident.declared\nif: "{condition}"{POST}') as world:
+        await world.incident("declared", title="Slow", severity="sev1", services=["web"])
+        assert world.runs() == []
+
+
+async def test_only_those_who_ask_for_what_an_event_says_are_evaluated(engine):
+    texts = {f"flow{number}": f"on: incident.declared\nif: incident.title == 't{number}'{POST}" for number in range(40)}
+    async with engine(any="on: incident.declared\nif: incident.title != 'x'" + POST, **texts) as world:
+        await world.incident("declared", title="t7")
+        listeners = world.application.intake.listeners
+        event = world.events("incident.declared")[-1]
+        found = listeners.candidates(event, world.application.hub.lookups())
+        assert [workflow.id for workflow, _, _ in found] == ["any", "flow7"]
+        assert [workflow.id for workflow in listeners.evaluated] == ["any"]
+
+
+async def test_the_index_stands_at_the_equality_that_the_fewest_share(engine):
+    condition = "incident.severity == 'sev1' and incident.title == 't{}'"
+    texts = {f"flow{n}": f'on: incident.declared\nif: "{condition.format(n)}"{POST}' for n in range(5)}
+    async with engine(**texts) as world:
+        await world.incident("declared", title="t3", severity="sev1")
+        event = world.events("incident.declared")[-1]
+        found = world.application.intake.listeners.candidates(event, world.application.hub.lookups())
+        assert [workflow.id for workflow, _, _ in found] == ["flow3"]
+
+
+async def test_a_settle_time_and_what_leaves_a_verdict_are_never_passed_over(engine):
+    async with engine(
+        settling="on: {incident.declared: {for: 1h}}\nif: incident.severity == 'sev9'" + POST,
+        asking="on: incident.declared\nif: incident.severity == 'sev9' and incidents() | length == 0" + POST,
+    ) as world:
+        await world.incident("declared", severity="sev1")
+        assert (world.verdicts("settling"), world.verdicts("asking")) == (["settling"], ["condition_false"])

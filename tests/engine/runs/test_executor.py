@@ -22,6 +22,7 @@ from engine.plugins import (
 )
 from engine.store.journal import connect
 from engine.testing import RecordingChat, RecordingTickets
+from engine.testing.clock import MovableClock
 
 POST = """
 steps:
@@ -277,6 +278,32 @@ async def test_the_time_until_a_look_counts_from_the_last_process_that_may_have_
         assert chat.looks == []
         await world.move("1s")
         assert world.state == "finished"
+
+
+class ResetClock(MovableClock):
+    """A clock that can be put forward without any time going by."""
+
+    lead = timedelta()
+
+    def monotonic(self):
+        return super().monotonic() - self.lead.total_seconds()
+
+    def put_forward(self, length):
+        self.lead += length
+        self.move_to(self.now() + length)
+
+
+async def test_a_clock_that_is_put_forward_gives_a_service_no_time_to_show_what_it_made(cut_off):
+    chat = FindableChat()
+    async with cut_off(chat) as world:
+        await world.crash()
+        world.clock = ResetClock(world.now)
+        await world.restart()
+        world.clock.put_forward(timedelta(hours=1))
+        await world.move("89s")
+        assert chat.looks == []
+        await world.move("1s")
+        assert (world.state, chat.texts) == ("finished", ["hello", "after"])
 
 
 async def test_a_run_goes_on_after_an_end_between_an_effect_that_is_only_rows_and_what_follows(engine):

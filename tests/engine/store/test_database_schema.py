@@ -10,7 +10,8 @@ from alembic.util import CommandError
 
 from engine.store import schema
 from engine.store.journal import connect
-from engine.store.tables import events, insert, metadata
+from engine.store.metadata import metadata
+from engine.store.tables import events, insert
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 import threading
@@ -20,7 +21,7 @@ from sqlalchemy.pool import NullPool
 from engine import wiring
 from engine.store import schema
 from engine.store.journal import Journal, connect
-from engine.store.tables import metadata
+from engine.store.metadata import metadata
 from engine.testing import World
 
 NEXT = """
@@ -83,6 +84,12 @@ def test_the_way_up_makes_every_index_as_the_tables_have_it(database, tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path / 'made.db'}", poolclass=NullPool)
     metadata.create_all(engine)
     assert indexes(database) == indexes(tmp_path / "made.db")
+
+
+def test_an_empty_file_is_made_as_all_the_revisions_make_it(tmp_path):
+    revisions = shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations")
+    schema.prepare(tmp_path / "up.db", migrations=revisions)
+    assert schema.statements(tmp_path / "up.db") == schema.MADE.read_text("utf-8")
 
 
 def test_the_newest_revision_is_the_one_that_the_program_asks_for():

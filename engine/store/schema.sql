@@ -1,0 +1,170 @@
+CREATE TABLE alembic_version (
+  version_num VARCHAR(32) NOT NULL,
+  CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+CREATE TABLE events (
+  id INTEGER NOT NULL,
+  uid TEXT NOT NULL,
+  type TEXT NOT NULL,
+  source TEXT NOT NULL,
+  time BIGINT NOT NULL,
+  received BIGINT NOT NULL,
+  subject_type TEXT,
+  subject TEXT,
+  actor JSON,
+  data JSON,
+  "before" JSON,
+  "after" JSON,
+  note JSON,
+  delivery TEXT,
+  caused_by TEXT,
+  cause_run BIGINT,
+  own INTEGER NOT NULL,
+  depth INTEGER NOT NULL,
+  private INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  reason TEXT,
+  listeners TEXT,
+  PRIMARY KEY (id),
+  UNIQUE (uid),
+  UNIQUE (delivery)
+);
+CREATE INDEX events_new ON events (state) WHERE state = 'new';
+CREATE INDEX events_subject ON events (subject, id);
+CREATE INDEX events_type ON events (type, id);
+CREATE TABLE verdicts (
+  id INTEGER NOT NULL,
+  event BIGINT NOT NULL,
+  workflow TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  run BIGINT,
+  detail JSON,
+  at BIGINT NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE INDEX verdicts_event ON verdicts (event);
+CREATE INDEX verdicts_workflow ON verdicts (workflow, id);
+CREATE TABLE listeners (
+  hash TEXT NOT NULL,
+  versions JSON NOT NULL,
+  PRIMARY KEY (hash)
+);
+CREATE TABLE subjects (
+  type TEXT NOT NULL,
+  id TEXT NOT NULL,
+  "key" TEXT,
+  connection TEXT NOT NULL,
+  state JSON NOT NULL,
+  incident TEXT,
+  source_time BIGINT,
+  engine_time BIGINT,
+  first_seen BIGINT NOT NULL,
+  refreshed BIGINT NOT NULL,
+  changed_run BIGINT,
+  event BIGINT,
+  PRIMARY KEY (type, id)
+);
+CREATE INDEX subjects_incident ON subjects (incident);
+CREATE INDEX subjects_key ON subjects (type, "key");
+CREATE TABLE workflow_versions (
+  hash TEXT NOT NULL,
+  workflow TEXT NOT NULL,
+  source TEXT NOT NULL,
+  templates JSON NOT NULL,
+  loaded BIGINT NOT NULL,
+  PRIMARY KEY (hash)
+);
+CREATE TABLE runs (
+  id INTEGER NOT NULL,
+  uid TEXT NOT NULL,
+  workflow TEXT NOT NULL,
+  "key" TEXT NOT NULL,
+  version TEXT NOT NULL,
+  round INTEGER NOT NULL,
+  round_event BIGINT NOT NULL,
+  event BIGINT NOT NULL,
+  "trigger" TEXT NOT NULL,
+  subject_type TEXT,
+  subject TEXT,
+  state TEXT NOT NULL,
+  reason TEXT,
+  error JSON,
+  depth INTEGER NOT NULL,
+  wake INTEGER NOT NULL,
+  created BIGINT NOT NULL,
+  updated BIGINT NOT NULL,
+  ended BIGINT,
+  PRIMARY KEY (id),
+  CONSTRAINT runs_key UNIQUE (workflow, "key"),
+  UNIQUE (uid)
+);
+CREATE INDEX runs_going ON runs (id) WHERE ended IS NULL;
+CREATE INDEX runs_state ON runs (state, id);
+CREATE INDEX runs_subject ON runs (subject, ended);
+CREATE TABLE steps (
+  id INTEGER NOT NULL,
+  run BIGINT NOT NULL,
+  path TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  data JSON NOT NULL,
+  at BIGINT NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE INDEX steps_run ON steps (run, id);
+CREATE TABLE effects (
+  id INTEGER NOT NULL,
+  identity TEXT NOT NULL,
+  run BIGINT NOT NULL,
+  path TEXT NOT NULL,
+  action TEXT NOT NULL,
+  connection TEXT,
+  class TEXT NOT NULL,
+  inputs JSON NOT NULL,
+  inputs_hash TEXT NOT NULL,
+  state TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  result JSON,
+  error JSON,
+  created BIGINT NOT NULL,
+  ended BIGINT,
+  PRIMARY KEY (id),
+  UNIQUE (identity)
+);
+CREATE INDEX effects_open ON effects (state) WHERE state IN ('intent', 'unknown');
+CREATE INDEX effects_run ON effects (run, id);
+CREATE TABLE waits (
+  id INTEGER NOT NULL,
+  run BIGINT,
+  path TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  due BIGINT,
+  event_type TEXT,
+  field TEXT,
+  value TEXT,
+  cursor BIGINT,
+  workflow TEXT,
+  "trigger" TEXT,
+  subject TEXT,
+  event BIGINT,
+  PRIMARY KEY (id)
+);
+CREATE INDEX waits_due ON waits (due);
+CREATE INDEX waits_effect ON waits (value) WHERE kind = 'effect';
+CREATE INDEX waits_event ON waits (event_type, field, value);
+CREATE INDEX waits_run ON waits (run, path);
+CREATE INDEX waits_settle ON waits (workflow, "trigger", subject);
+CREATE TABLE schedules (
+  id TEXT NOT NULL,
+  due BIGINT,
+  first BIGINT NOT NULL,
+  cursor JSON,
+  inputs TEXT,
+  PRIMARY KEY (id)
+);
+CREATE TABLE rows (
+  connection TEXT NOT NULL,
+  "key" TEXT NOT NULL,
+  data JSON NOT NULL,
+  PRIMARY KEY (connection, "key")
+);
+INSERT INTO alembic_version VALUES ('0001');
