@@ -455,7 +455,7 @@ class Markdown:
         shared = [str(person.id if person.known else person.email or person.name) for person in share_with]
         meta = {
             "id": "d" + _short_hash(effect.token, 9),
-            "title": " ".join(title.split()),
+            "title": " ".join(title.split()) or "Untitled",
             "status": "draft",
             "template": template,
             "incident": incident,

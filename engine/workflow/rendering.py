@@ -37,9 +37,11 @@ class Joined(str):
 #: Records are shown by the first of these fields that says something.
 _SHOWN_BY = ("name", "title", "what", "text", "key", "id")
 _RECORD_CLASSES = tuple(RECORDS.values())
+#: What would make code of a line that begins with it, or a line break of its end.
+_INDENT = re.compile(r"^[ \t]+|[ \t]+$")
 _SPECIAL = re.compile(r"[|\\<\[\]`]")
 #: What begins a heading, list, quotation, fence or underline where a line begins with it.
-_LEAD = re.compile(r"(\s*)([#>+*=~-]|\d+(?=[.)](?:\s|$)))")
+_LEAD = re.compile(r"(\s*)([#>+*=~_-]|\d+(?=[.)](?:\s|$)))")
 
 
 def render_value(value: Any, scope_zone: str) -> str:
@@ -101,6 +103,7 @@ def render_markdown(value: Any, scope_zone: str) -> Markup:
 def escape_markdown(text: str) -> str:
     """Make text that shows as itself wherever it stands in Markdown, on one line."""
     line = " ".join(part for part in text.splitlines() if part)
+    line = _INDENT.sub(" ", line)
     line = _SPECIAL.sub(r"\\\g<0>", line)
     lead = _LEAD.match(line)
     return f"{_escape_lead(lead)}{line[lead.end() :]}" if lead else line

@@ -133,7 +133,7 @@ def test_a_text_has_a_largest_size():
         ("~~~", r"\~~~"),
         ("===", r"\==="),
         ("1. item", r"1\. item"),
-        ("  # heading", r"  \# heading"),
+        ("  # heading", r" \# heading"),
         ("1.5 hours", "1.5 hours"),
         ("a - b # c", "a - b # c"),
         ("a\n| pay me | ceo |", r"a \| pay me \| ceo \|"),
