@@ -97,11 +97,20 @@ class Site(World):
 
     # --- time --------------------------------------------------------------------------------------------------------
 
+    def elapse(self, length: str) -> None:
+        """Let time go by at once, with no look at what falls due meanwhile."""
+        self.clock.move_to(self.now + parse_duration(length).timedelta())
+
     async def set_clock(self, length: str, *, back: bool = False) -> None:
         """Put the clock forward, past everything between, or back."""
         by = parse_duration(length).timedelta()
         self.clock.move_to(self.now - by if back else self.now + by)
         await self.settle()
+
+    async def elapses_until_a_call_hangs(self, length: str) -> None:
+        """Let time go by at once, and return when a call stands still."""
+        self.elapse(length)
+        await asyncio.wait_for(self.chat.began.wait(), 20)
 
     async def is_down_for(self, length: str, *facts: Fact) -> None:
         """Kill the engine and start it again later; facts arrive just before the end and are not looked at."""
@@ -109,14 +118,15 @@ class Site(World):
             await self.crash()
         for fact in facts:
             await self.arrives_unseen(str(fact.subject or "chat:").partition(":")[0], fact)
-        self.clock.move_to(self.now + parse_duration(length).timedelta())
+        self.elapse(length)
         await self.restart()
 
     # --- what came of it ---------------------------------------------------------------------------------------------
 
     @property
     def said(self) -> list[str]:
-        return [message.text for message in self.chat.sent]
+        """Give the texts that went out, in order, but for those that tell the owner of an effect in doubt."""
+        return [message.text for message in self.chat.sent if "/in-doubt[" not in message.effect]
 
     @property
     def state(self) -> str:
@@ -137,6 +147,11 @@ class Embedded(Site):
     So each alarm is a real one, and nobody waits longer than a few milliseconds for it.
     """
 
+    clock: RunningClock
+
+    def elapse(self, length: str) -> None:
+        self.clock.pass_to(self.now + parse_duration(length).timedelta())
+
     async def move_to(self, target: datetime) -> None:
         await self.settle()
         while True:
@@ -148,7 +163,7 @@ class Embedded(Site):
 
     async def _reach(self, target: datetime) -> None:
         if self.now < target - SHORTLY:
-            self.clock.move_to(target - SHORTLY)
+            self.clock.pass_to(target - SHORTLY)
         await self.clock.wait_until(target, asyncio.Event())
         await self.settle()
 
@@ -163,13 +178,22 @@ class RunningClock(SystemClock):
     longest_nap = 0.004
 
     def __init__(self, start: datetime) -> None:
-        self._ahead = start - super().now()
+        self._ahead, self._passed = start - super().now(), timedelta()
 
     def now(self) -> datetime:
         return super().now() + self._ahead
 
+    def monotonic(self) -> float:
+        return super().monotonic() + self._passed.total_seconds()
+
     def move_to(self, instant: datetime) -> None:
+        """Set the time, which lets none go by."""
         self._ahead += instant - self.now()
+
+    def pass_to(self, instant: datetime) -> None:
+        """Let time go by until an instant."""
+        by = instant - self.now()
+        self._ahead, self._passed = self._ahead + by, self._passed + by
 
 
 #: By dispatcher: the site, and the clock that it runs under, which shows `MONDAY` at first.

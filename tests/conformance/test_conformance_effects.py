@@ -131,8 +131,23 @@ async def test_what_was_looked_for_and_is_not_there_is_made(site):
     async with site(TWO, chat=FindableChat) as world:
         world.chat.sends = False
         await cut_off(world)
-        await world.is_down_for("1h")
+        await world.move("91s")
         assert (world.state, world.said, world.chat.looks) == ("finished", ["a", "b"], 1)
+
+
+async def test_what_is_made_again_after_a_look_and_cut_off_again_is_looked_for_as_late_again(site):
+    async with site(TWO, chat=FindableChat) as world:
+        world.chat.sends = False
+        await cut_off(world)
+        world.chat.sends, world.chat.slow = True, {"a"}
+        world.chat.began.clear()
+        await world.elapses_until_a_call_hangs("91s")
+        await world.crash()
+        world.chat.slow = set()
+        await world.restart()
+        assert world.chat.looks == 1
+        await world.move("91s")
+        assert (world.state, world.said) == ("finished", ["a", "b"])
 
 
 async def test_a_parked_item_holds_up_no_other(site):
