@@ -10,12 +10,16 @@ from engine import subjects
 from engine.runs.state import Record, Run, RunState
 from engine.store.codec import dumps, instant, loads
 from engine.store.journal import Writing
+from engine.store.tables import Rows
+
+
+_WAKE = Rows("runs", "UPDATE runs SET wake = wake + 1 FROM (", ("id",), ") AS v WHERE runs.id = v.column1")
 
 
 def wake(tx: Writing, runs: Iterable[int]) -> None:
     """Mark runs as having something to look at."""
     for number in runs:
-        tx.execute("UPDATE runs SET wake = wake + 1 WHERE id = ?", (number,))
+        tx.add(_WAKE, (number,))
 
 
 def going_about(tx: Writing, subject: str) -> list[int]:

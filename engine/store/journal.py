@@ -236,14 +236,14 @@ class Draft:
 
     @property
     def rows(self) -> Mapping[Rows, list[Sequence[Any]]]:
-        """The rows by their statement, updates last: one may be of a row that is inserted here."""
+        """The rows by their statement, inserts first: an update may be of a row that is inserted here."""
         found: dict[Rows, list[Sequence[Any]]] = {}
         for rows, values in self.lines:
             if rows in found:
                 found[rows].append(values)
             else:
                 found[rows] = [values]
-        return dict(sorted(found.items(), key=lambda entry: entry[0].head.startswith("UPDATE")))
+        return dict(sorted(found.items(), key=lambda entry: not entry[0].head.startswith("INSERT")))
 
     def add(self, rows: Rows, values: Sequence[Any]) -> None:
         self.lines.append((rows, values))

@@ -16,9 +16,11 @@ from engine.runs.executor import PAUSE, Begun, Executor
 from engine.runs.rows import wake
 from engine.runs.settling import left_open
 from engine.store.codec import instant, micros
-from engine.store.journal import Direct, StorageUnavailable
+from engine.store.journal import StorageUnavailable, Writing
+from engine.store.tables import Rows
 from engine.workflow.library import UnreadableVersion
 
+_OVER = Rows("waits", "DELETE FROM waits WHERE id IN (", ("id",), ")")
 #: Due rows are taken in chunks of this many.
 CHUNK = 200
 #: Runs that are advanced at the same time.
@@ -157,12 +159,15 @@ class EmbeddedDispatcher:
         others = [(row["id"], row["run"]) for row in rows if row["kind"] != "settle"]
         if others:
 
-            def write(cursor: Direct) -> None:
-                wake(cursor, [run for _, run in others])
-                cursor.executemany("DELETE FROM waits WHERE id = ?", [(number,) for number, _ in others])
+            woken = dict.fromkeys(run for _, run in others)
 
-            await self.hub.journal.transact(write)
-            self.notify(dict.fromkeys(run for _, run in others))
+            def write(tx: Writing) -> None:
+                wake(tx, woken)
+                for number, _ in others:
+                    tx.add(_OVER, (number,))
+
+            await self.hub.journal.commit(write)
+            self.notify(woken)
         if settling:
             await self._settle(settling)
         return bool(rows)
