@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from keyword import iskeyword
 from typing import Any, Literal
 
 from engine.domain import Event
@@ -19,6 +18,7 @@ from engine.store.codec import digest, dumps, encode
 from engine.store.lookups import Lookups
 from engine.subjects import MAX_DEPTH
 from engine.workflow.expressions import EvaluationError, Expression, Scope, Verdict, compile_expression, index_key
+from engine.workflow.listening import compared, varies
 from engine.workflow.model import TriggerUse, Workflow
 from engine.workflow.scope import Names
 
@@ -116,7 +116,7 @@ class _Index:
         self._named = {f"{workflow.id}/{use.name}": position for position, (workflow, use, _) in enumerate(listeners)}
         self._rest: list[int] = []
         self._places: dict[tuple[str, bool], _Place] = {}
-        equalities = [_equalities(workflow, use) for workflow, use, _ in listeners]
+        equalities = [compared(workflow, use) for workflow, use, _ in listeners]
         shared = Counter(entry for found in equalities for one in found for entry in one.entries)
         for position, found in enumerate(equalities):
             best = min(found, key=lambda one: sum(shared[entry] for entry in one.entries), default=None)
@@ -130,7 +130,7 @@ class _Index:
 
     @property
     def evaluated(self) -> list[Workflow]:
-        return [self._all[position][0] for position in self._rest if self._all[position][0].condition is not None]
+        return [self._all[position][0] for position in self._rest]
 
     def candidates(self, event: Event, world: Lookups) -> Sequence[tuple[Workflow, TriggerUse, int]]:
         addressed = listener_of(event)
@@ -144,15 +144,6 @@ class _Index:
         for place in self._places.values():
             found += place.candidates(scope)
         return [self._all[position] for position in sorted(set(found))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    """A path, and the constants one of which must be there (or, as a member, in the list there)."""
-
-    path: str
-    member: bool
-    entries: tuple[tuple[str, bool, Hashable], ...]
 
 
 class _Place:
@@ -174,23 +165,6 @@ class _Place:
         if None in keys:
             return self.positions
         return [position for key in keys for position in self.by_key.get(key, ())]
-
-
-def _equalities(workflow: Workflow, use: TriggerUse) -> list[_Compared]:
-    """Give what a listener's condition compares with constants; nothing where it has to be looked at anyway."""
-    condition = workflow.condition
-    if condition is None or use.settle is not None or _varies(condition):
-        return []
-    roots = {"event", use.trigger.subject}
-    found = []
-    for one in (*condition.equalities(lambda name: name not in roots), *condition.memberships()):
-        keys = [None if isinstance(value, Expression) else index_key(value) for value in one.values]
-        words = one.path.split(".")
-        written = all(word.isidentifier() and not iskeyword(word) for word in words)  # `a["b-c"]` is none of these
-        if words[0] in roots and written and None not in keys:
-            entries = tuple((one.path, one.member, key) for key in keys)
-            found.append(_Compared(one.path, one.member, entries))
-    return found
 
 
 #: Where an event that a due check found keeps the one trigger it was looked for.
@@ -268,7 +242,7 @@ def evaluate(workflow: Workflow, use: TriggerUse, index: int, event: Event, worl
         if workflow.condition is not None:
             verdict = workflow.condition.test(scope)
             if not verdict.value:
-                return said("condition_false", detail=_why(verdict), keep=_varies(workflow.condition))
+                return said("condition_false", detail=_why(verdict), keep=varies(workflow.condition))
         if workflow.stop_when is not None and _stopped_already(workflow, workflow.stop_when, scope):
             return said("stopped_already", detail={"stop_when": workflow.stop_when.text})
         return said("start", key=key_of(workflow, use.trigger, use.params, event, scope))
@@ -321,11 +295,6 @@ def _text(value: Any) -> str:
 
 def _why(verdict: Verdict) -> dict[str, Any]:
     return {"failed": verdict.failed, "values": dict(verdict.values), "nulls": list(verdict.nulls)}
-
-
-def _varies(condition: Expression) -> bool:
-    """Whether a condition's value cannot be computed again later from the event alone."""
-    return bool(condition.lookups) or condition.uses_now
 
 
 _SAID: Mapping[str, str] = {

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from engine.cli import exits, output
-from engine.cli.project import ProjectOption, open_project, problems_of
+from engine.cli.project import ProjectOption, checked, open_project
 from engine.problems import Problem, sort, warning
 
 if TYPE_CHECKING:
     from engine.config import Config
+
+#: From so many workflows on it is said which are not found by an index.
+MANY = 100
+#: So many of them are named.
+MOST_NAMED = 10
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -36,16 +41,27 @@ def check(
     opened = open_project(start, plugins=plugins)
     found = [_elsewhere(problem) for problem in opened.problems]
     paths: list[Path] = []
+    evaluated: list[str] = []
     if opened.config is not None:
         paths = _chosen(files, opened.config)
-        found += problems_of(opened, paths)
+        result = checked(opened, paths)
+        found, evaluated = found + result.problems, sorted(result.evaluated)
     found = sort(found)
     if form == "json":
         output.as_json([problem.as_record() for problem in found])
     else:
         output.problems(found)
         _conclude(found, len(paths), opened.config is not None)
+        if len(paths) >= MANY and evaluated:
+            _tell_evaluated(evaluated)
     return exits.PROBLEMS if any(problem.severity == "error" for problem in found) else exits.OK
+
+
+def _tell_evaluated(names: list[str]) -> None:
+    """Say which workflows cost something for every event: with a handful of them that is nothing to speak of."""
+    shown = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+    text = "compare nothing in 'if' with a constant, and are evaluated for every event that they listen to"
+    output.say(f"{len(names)} of them {text}: {shown}")
 
 
 def _elsewhere(problem: Problem) -> Problem:

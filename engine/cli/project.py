@@ -107,8 +107,16 @@ def read_workflows(project: Project, paths: Iterable[Path] | None = None) -> lis
     return [_read_workflow(path, project, names) for path in chosen]
 
 
-def problems_of(project: Project, paths: Sequence[Path]) -> list[Problem]:
-    """Give what is wrong with workflow files, in no set order; where there are many, the processors share the work."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is wrong with workflow files, and the names of those that are evaluated for every event of their type."""
+
+    problems: list[Problem]
+    evaluated: list[str]
+
+
+def checked(project: Project, paths: Sequence[Path]) -> Checked:
+    """Check workflow files, with results in no set order; where there are many, the processors share the work."""
     from engine import wiring
 
     assert project.config is not None
@@ -117,17 +125,27 @@ def problems_of(project: Project, paths: Sequence[Path]) -> list[Problem]:
     workers = max(1, min(processors, len(paths) // _WORTH_A_PROCESS))
     shares = [paths[first::workers] for first in range(workers)]
     others = [_elsewhere(project, names, share) for share in shares[1:]]
-    found = _problems(project, names, shares[0])
+    found = _checked(project, names, shares[0])
     for process, receiver in others:
-        found += receiver.recv()
+        other: Checked = receiver.recv()
+        found.problems.extend(other.problems)
+        found.evaluated.extend(other.evaluated)
         process.join()
     return found
 
 
-def _problems(project: Project, names: Names, paths: Iterable[Path]) -> list[Problem]:
+def _checked(project: Project, names: Names, paths: Iterable[Path]) -> Checked:
+    from engine.workflow.listening import is_indexed
+
     gc.disable()  # hardly anything that is made here needs it, and there is much of it
     try:
-        return [problem for path in paths for problem in _read_workflow(path, project, names).problems]
+        found = Checked([], [])
+        for path in paths:
+            read = _read_workflow(path, project, names)
+            found.problems.extend(read.problems)
+            if read.workflow is not None and not is_indexed(read.workflow):
+                found.evaluated.append(read.workflow.id)
+        return found
     finally:
         gc.enable()
 
@@ -140,7 +158,7 @@ def _elsewhere(project: Project, names: Names, paths: Sequence[Path]) -> tuple[B
 
     context = get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=lambda: sender.send(_problems(project, names, paths)))
+    process = context.Process(target=lambda: sender.send(_checked(project, names, paths)))
     process.start()
     sender.close()  # so that the end of a process that fails is seen
     return process, receiver

@@ -12,7 +12,6 @@ from engine.store.codec import dumps, instant, loads
 from engine.store.journal import Writing
 from engine.store.tables import Rows
 
-
 _WAKE = Rows("runs", "UPDATE runs SET wake = wake + 1 FROM (", ("id",), ") AS v WHERE runs.id = v.column1")
 
 

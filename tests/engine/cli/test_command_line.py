@@ -108,6 +108,19 @@ def test_init_writes_a_project_that_check_accepts(capsys, tmp_path):
     assert (code, out, err) == (exits.OK, "4 workflows checked, no problems\n", "")
 
 
+def test_where_there_are_many_workflows_it_is_said_which_are_evaluated_for_every_event(capsys, tmp_path):
+    hotwash(capsys, "init", str(tmp_path / "new"))
+    for number in range(120):
+        text = f"on: incident.declared\nif: incident.title == 't{number}'\nsteps: [{{wait: 1d}}]\n"
+        text = text.replace("==", "!=") if number == 7 else text
+        (tmp_path / "new" / "workflows" / f"w{number:03}.yaml").write_text(text)
+    _, out, _ = hotwash(capsys, "check", "--project", str(tmp_path / "new"))
+    first, second = out.splitlines()
+    assert first == "124 workflows checked, no problems"
+    assert second.startswith("4 of them compare nothing in 'if' with a constant")
+    assert second.endswith(": action-items, stale-action-items, w007, weekly-digest")
+
+
 def test_init_prints_three_commands_to_try(capsys, tmp_path):
     _, out, _ = hotwash(capsys, "init", str(tmp_path / "new"))
     assert len(re.findall(r"^  hotwash ", out, re.MULTILINE)) == 3
