@@ -46,7 +46,9 @@ case(
 )
 case("groups in groups", check, b"steps:\n" + b"".join(b" " * (4 * n) + b"- steps:\n" for n in range(40)))
 case("anchors", check, b"x: &a {uses: chat.post, with: {text: hi}}\nsteps: [" + b"*a, " * (MIB // 5) + b"]\n")
-long_text = b"x: &a '" + b"${{ incident.titel }} " * (MIB // 50) + b"'\nsteps: ["
+long_text = b"vars: {a: &a '" + b"${{ incident.title }} " * (MIB // 50) + b"'}\nsteps: ["
 case("a long text by anchors", check, long_text + b"{finish: *a}, " * (MIB // 40) + b"]\n")
+laughs = b"".join(b"  a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40))
+case("laughs", check, b"vars:\n  a0: &a0 x\n" + laughs + b"steps: []\n")
 case("lists", check, b"steps:\n  - uses: chat.post\n    with: {text: [" + b"1," * (MIB // 2 - 100) + b"]}\n")
 case("a choice", check, numbered(b"oN, ", b"steps: []\ninputs: {a: {type: choice, options: [") + b"]}}\n")

@@ -13,12 +13,14 @@ from engine.workflow.expressions import (
     compile_expression,
     compile_text,
 )
+from engine.workflow.scope import MOST_TEXT
 
 
 def value(text, **names):
     with suppress(ExpressionError, EvaluationError, NeedLookup):
         found = compile_expression(text).evaluate(scope(**names))
         assert len(dumps(found)) < 2**26, text
+        assert not isinstance(found, str) or len(found) <= MOST_TEXT or found in names.values(), text
         compile_expression(text).trace(scope(**names))
 
 

@@ -1,5 +1,6 @@
 """Templates that would take all time or memory: each is a case with a bound. Run by test_hostile_templates."""
 
+import resource
 from contextlib import suppress
 
 from hostile_bounds import ASKED, case
@@ -13,6 +14,7 @@ def render(text, **names):
     with suppress(TemplateProblem, NeedLookup):
         found = compile_template("t", {"t": text}).render(scope(**names))
         assert len(found) <= 256 * 1024
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 500 * 1024, "more than 500 MiB"
 
 
 #: Large sources are an eighth as large in `make test`.
@@ -33,6 +35,7 @@ for text in (
     LOOP * 2 + "{{ tickets() | length }}" + END * 2,
     LOOP + "{{ tickets() | sort(by='title') | length }}" + END,
     LOOP + "{{ 'x' | center(1000) }}" + END,
+    "{% set x %}" + LOOP + "x" * 100_000 + END + "{% endset %}",
     LOOP + "{% set x = 'x' | center(1000) %}" + END,
     "{% macro m() %}" + "x" * 9000 + "{% endmacro %}" + LOOP + "{% set x = m() %}" + END,
     "{% macro m() %}" + LOOP + END + "{% endmacro %}" + LOOP + "{{ m() }}" + END,

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ connections:
 #: The child's patience is a second; what waits longer than this hangs.
 HANGS = 20
 MIB = 1024 * 1024
+#: MiB of the process: what it has when idle (85), the bodies it may hold (64), and what goes with them.
+LARGEST = 240
 HEAD = b"Host: 127.0.0.1\r\nAuthorization: Bearer the-token\r\n"
 OPERATIONS = [
     "answer",
@@ -205,7 +208,7 @@ def server(tmp_path_factory):
     report = server.report()
     assert [one for one in report["told"] if one[0] == "request.failed"] == []
     assert [line for line in report["logged"] if "Traceback" in line or "unhandled" in line] == []
-    assert report["largest"] < 300
+    assert report["largest"] < LARGEST
 
 
 def check_answers(answer):
@@ -356,18 +359,15 @@ def test_headers_without_end_are_cut_off(server, header):
 
 
 def test_many_bodies_at_once_are_held_to_a_bound(server):
-    """Two hundred senders who each begin a body of a mebibyte would hold two hundred of them."""
+    """Two hundred senders who each begin a body of a mebibyte would make the server hold two hundred of them."""
     body = b"POST /hooks/pager HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 999_000
-    connections = [server.connect() for _ in range(200)]
-    refused = 0
-    for connection in connections:
-        try:
-            connection.sendall(body)
-            refused += b" 503 " in received(connection)[:20]
-        except OSError:
-            pass
-        connection.close()
-    assert server.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
+    with ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in range(200)]
+        for connection in connections:
+            with suppress(OSError):  # refused, or closed
+                connection.sendall(body)
+        healthy = server.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert healthy.startswith(b"HTTP/1.1 200")
 
 
 def test_no_redirect_leads_where_the_sender_says(server):

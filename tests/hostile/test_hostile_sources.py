@@ -245,6 +245,16 @@ def deliveries(draw):
 MISTAKES = ("event.failed", "settle.failed", "run.crashed", "effect.crashed", "poll.failed", "storage.unavailable")
 
 
+def with_values(payload, way, value):
+    """Give a body with one value changed."""
+    changed = copy.deepcopy(payload)
+    within = changed
+    for key in way[:-1]:
+        within = within[key]
+    within[way[-1]] = value
+    return json.dumps(changed).encode()
+
+
 class Engine:
     """An engine that listens to everything, in an event loop of its own."""
 
@@ -334,6 +344,13 @@ def test_any_signed_payload_is_read_or_refused_with_a_sentence(engine, delivery)
 
 @hostile(60)
 @given(deliveries())
+@example(("pager", with_values(PAGER, ["event", "id"], "\ud800")))
+@example(("pager", with_values(PAGER, ["event", "data", "id"], "\ud800")))
+@example(("alerts", with_values(ALERT, ["alerts", 0, "fingerprint"], "\ud800")))
+@example(("alerts", with_values(ALERT, ["alerts", 0, "startsAt"], "0001-01-01T00:00:00+14:00")))
+@example(("alerts", with_values(ALERT, ["alerts", 0, "startsAt"], "9999-12-31T23:59:59-05:00")))
+@example(("alerts", with_values(ALERT, ["alerts", 0, "startsAt"], "0001-01-01T00:00:00Z")))
+@example(("pager", with_values(PAGER, ["event", "occurred_at"], "9999-12-31T23:59:59Z")))
 def test_what_a_source_reads_is_kept_and_started_from_without_a_mistake(engine, delivery):
     received = engine.receive(*delivery)
     if received is not None:
@@ -373,6 +390,11 @@ def test_what_a_source_reads_is_kept_and_started_from_without_a_mistake(engine, 
     ),
     st.binary(max_size=20),
 )
+@example("pager", {"x-pagerduty-signature": "v1=\ud800"}, b"")
+@example("alerts", {"authorization": "Bearer \ud800"}, b"")
+@example("basic", {"authorization": "Basic \ud800"}, b"")
+@example("builds", {"x-sig": "\ud800"}, b"")
+@example("deploys", {"webhook-id": "\ud800", "webhook-timestamp": "1772442000", "webhook-signature": "v1,\ud800"}, b"")
 def test_no_headers_but_the_right_ones_let_a_body_in(engine, connection, headers, body):
     with pytest.raises(Unauthorized) as refused:
         engine.world.application.sources[connection].authenticate(headers, body, engine.world.now)

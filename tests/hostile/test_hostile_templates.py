@@ -336,5 +336,26 @@ def test_any_filters_over_any_values_give_markdown_or_an_error_with_its_line(tex
     rendered(f"x\n{text}\n", a=a, b=b)
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        "'a' | center(1001)",
+        "'a' | indent(101)",
+        "'a' | truncate(-1)",
+        "1.5 | round(16)",
+        "'%1000d' | format(1)",
+        "'%*d' | format(9, 1)",
+        "'%d' | format(a)",
+        "'%c' | format(10 ** 18)",
+        "range(10001)",
+        "2 ** 65",
+        "cycler()",
+        "1 / 0",
+    ],
+)
+def test_what_would_grow_or_has_no_value_is_refused(output):
+    assert rendered("{{ " + output + " }}", a=float("inf")) is None
+
+
 def test_no_template_takes_more_time_or_memory_than_a_bound():
     in_child("bombs_templates.py", seconds=8, memory=700)
