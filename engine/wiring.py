@@ -552,13 +552,13 @@ class _Rows:
         return self.journal.transact_now(count)
 
     def subject(self, subject_type: str, ref: str) -> Any | None:
-        from engine.store.lookups import subject_of
+        from engine.store.lookups import SUBJECT_BY_ID, SUBJECTS_BY_KEY, subject_of
 
-        row = self.reader.execute(
-            "SELECT state FROM subjects WHERE type = ? AND connection = ? AND (id = ? OR key = ?)",
-            (subject_type, self.connection, ref, ref),
-        ).fetchone()
-        return subject_of(subject_type, json.loads(row["state"])) if row is not None else None
+        for query in (SUBJECT_BY_ID, SUBJECTS_BY_KEY):
+            for row in self.reader.execute(query, (subject_type, ref)).fetchall():
+                if row["connection"] == self.connection:
+                    return subject_of(subject_type, json.loads(row["state"]))
+        return None
 
     def subjects(self, subject_type: str) -> Sequence[Any]:
         from engine.store.lookups import subject_of

@@ -39,6 +39,9 @@ OLDER = "it is older than the state known"
 #: A look-up gives at most this many, and one more to show that there are more.
 MOST = 1000
 
+SUBJECT_BY_ID = "SELECT * FROM subjects WHERE type = ? AND id = ?"
+SUBJECTS_BY_KEY = "SELECT * FROM subjects WHERE type = ? AND key = ?"
+
 _LISTS = {"label": "labels", "service": "services", "participant": "participants", "attendee": "attendees"}
 _MEMBERS = {"member": "members"}
 
@@ -91,13 +94,9 @@ class Lookups:
 
     def subject(self, subject_type: str, ref: str) -> Any | None:
         """Give a subject by id or, where only one has it, by key."""
-        rows = self.reader.execute(
-            "SELECT id, state FROM subjects WHERE type = ? AND (id = ? OR key = ?) ORDER BY id = ? DESC LIMIT 2",
-            (subject_type, ref, ref, ref),
-        ).fetchall()
-        if not rows or (len(rows) > 1 and rows[0]["id"] != ref):
-            return None
-        return subject_of(subject_type, json.loads(rows[0]["state"]))
+        rows = self.reader.execute(SUBJECT_BY_ID, (subject_type, ref)).fetchall()
+        rows = rows or self.reader.execute(SUBJECTS_BY_KEY, (subject_type, ref)).fetchall()
+        return subject_of(subject_type, json.loads(rows[0]["state"])) if len(rows) == 1 else None
 
     def field(self, value: Any, name: str) -> Any:
         """Give a derived field of a record (`domain.FIELDS`), None where it is unknown."""

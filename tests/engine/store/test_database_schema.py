@@ -10,8 +10,9 @@ from alembic.util import CommandError
 
 from engine.store import schema
 from engine.store.journal import connect
+from engine.store.lookups import SUBJECT_BY_ID, SUBJECTS_BY_KEY
 from engine.store.metadata import metadata
-from engine.store.tables import events, insert
+from engine.store.tables import Rows, effects, events, insert, update
 
 
 @pytest.fixture
@@ -87,8 +88,9 @@ def test_a_misspelt_column_is_noticed_before_the_database_is_asked():
         ("SELECT path FROM waits WHERE run = ? AND due IS NOT NULL", "waits_run"),
         ("SELECT path, kind, data FROM steps WHERE run = ? ORDER BY id", "steps_run"),
         ("SELECT * FROM effects WHERE identity = ?", "identity=?"),
-        ("SELECT * FROM subjects WHERE type = ? AND id = ?", "type=? AND id=?"),
-        ("SELECT state FROM subjects WHERE type = ? AND (id = ? OR key = ?)", "subjects_key"),
+        (SUBJECT_BY_ID, "type=? AND id=?"),
+        (SUBJECTS_BY_KEY, "type=? AND key=?"),
+        ("DELETE FROM waits WHERE id IN (VALUES (?), (?))", "rowid=?"),
     ],
 )
 def test_a_query_of_the_hot_path_searches_by_an_index(database, query, index):
@@ -97,3 +99,11 @@ def test_a_query_of_the_hot_path_searches_by_an_index(database, query, index):
     assert any(index in line for line in plan), plan
     assert not any(line.startswith("SCAN") and "USING INDEX" not in line for line in plan), plan
     assert not any("TEMP B-TREE" in line for line in plan), plan
+
+
+@pytest.mark.parametrize("count", Rows.SIZES)
+def test_an_update_of_many_rows_finds_each_by_its_index(database, count):
+    query = update(effects, "identity", "state", "ended").sql(count)
+    with closing(connect(database, readonly=True)) as reader:
+        plan = [row["detail"] for row in reader.execute(f"EXPLAIN QUERY PLAN {query}", (1,) * query.count("?"))]
+    assert plan[-1].startswith("SEARCH effects USING COVERING INDEX")
