@@ -57,6 +57,9 @@ T = TypeVar("T")
 Severity = Literal["error", "warning"]
 
 
+_SHORTEST_SECRET = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Unresolved:
     """A `${…}` that stands for nothing."""
@@ -117,6 +120,7 @@ class Reader:
         self.file = file
         self.references = references
         self.problems: list[Problem] = []
+        self._resolved: dict[str, str] = {}  #: references by what they stand for
 
     def add(
         self, code: str, message: str, at: Span | Node, hint: str | None = None, severity: Severity = "error"
@@ -124,7 +128,15 @@ class Reader:
         if len(self.problems) >= source.MAX_FINDINGS:
             self.problems.append(self.file.enough(at))
             raise source.Enough
+        message, hint = self._as_written(message), hint and self._as_written(hint)
         self.problems.append(self.file.problem(code, message, at, hint, severity))
+
+    def _as_written(self, sentence: str) -> str:
+        """Cite references as such: what they stand for may be a secret, wherever somebody has put it."""
+        for value in sorted(self._resolved, key=len, reverse=True):
+            if len(value) >= _SHORTEST_SECRET:
+                sentence = sentence.replace(value, self._resolved[value])
+        return sentence
 
     def unknown(self, code: str, what: str, at: Scalar, known: Iterable[str], kinds: str = "known") -> None:
         """Report a word that is not known, with the nearest that is."""
@@ -174,6 +186,7 @@ class Reader:
             span = node.span_at(found.start(), len(found[0]))
             try:
                 pieces.append(self.references.look_up(found[2]))
+                self._resolved[pieces[-1]] = found[0]
             except ValueError as error:
                 self.add(BAD_REFERENCE, str(error), span, "write ${NAME} or ${file:PATH}")
                 whole = False
