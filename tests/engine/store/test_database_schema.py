@@ -90,7 +90,6 @@ def test_a_misspelt_column_is_noticed_before_the_database_is_asked():
         ("SELECT * FROM effects WHERE identity = ?", "identity=?"),
         (SUBJECT_BY_ID, "type=? AND id=?"),
         (SUBJECTS_BY_KEY, "type=? AND key=?"),
-        ("DELETE FROM waits WHERE id IN (VALUES (?), (?))", "rowid=?"),
     ],
 )
 def test_a_query_of_the_hot_path_searches_by_an_index(database, query, index):
