@@ -383,7 +383,10 @@ class Model:
 
     def _look_later(self, call: Call) -> None:
         """Look for what a call may have made, when it can be seen whatever call of it was the last before a crash."""
-        call.status, call.due = "looking", max(call.begun or self.now, self.born) + LOOK_AFTER
+        call.status, call.due = "looking", self._look_from(call)
+
+    def _look_from(self, call: Call) -> datetime:
+        return max(call.begun or self.now, self.born) + LOOK_AFTER
 
     def _found(self, call: Call, identity: str) -> None:
         if identity in self.made:
@@ -410,7 +413,7 @@ class Model:
             call.status, call.value = "done", earlier.value
         elif owner is not run:
             call.status = "waits"
-        elif earlier.status == "looking" and self.now >= self._due(earlier) and identity in self.made:
+        elif earlier.status == "looking" and self.now >= self._look_from(earlier) and identity in self.made:
             call.status = "done"  # the look was due already
             self.effects[identity] = (run, call)
         elif earlier.status in ("parked", "looking", "cut"):

@@ -202,8 +202,8 @@ class Services:
 
     def shows(self, identity: str) -> bool:
         """Whether a search finds what was made: not before it has been there for a while."""
-        known = self.made_at.get(identity)
-        return known is not None and not known <= self.now() < known + VISIBLE_AFTER
+        fresh = self.made_at.get(identity)
+        return self.made[identity] > 0 and (fresh is None or self.now() >= fresh + VISIBLE_AFTER)
 
     async def _hang(self, identity: str) -> None:
         self.hung.add(identity)

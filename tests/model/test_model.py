@@ -235,6 +235,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
             case "jumps":
                 self._jump(self.world.now + by)
             case _:
+                self.services.made_at.clear()  # our clock is no measure any more of how long things have been there
                 self._jump(self.world.now - by)
 
     def _pass(self, target: datetime) -> None:
