@@ -242,11 +242,12 @@ class Recorder:
     # --- the journal, as others may read it --------------------------------------------------------------------------
 
     def _is_written(self, identity: str) -> bool:
-        return bool(self._read("SELECT 1 FROM effects WHERE identity = ? AND state = 'intent'", identity))
+        """Whether the journal has an effect: in whatever state, for a call may come in when its caller has given up."""
+        return bool(self._read("SELECT 1 FROM effects WHERE identity = ?", identity))
 
     def _identity_of(self, meaning: str) -> str | None:
         found = self._read(
-            "SELECT identity FROM effects WHERE action = 'http.request' AND state = 'intent' AND instr(inputs, ?)",
+            "SELECT identity FROM effects WHERE action = 'http.request' AND instr(inputs, ?)",
             f'"{meaning}"',
         )
         return found[0][0] if found else None
