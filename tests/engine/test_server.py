@@ -10,6 +10,7 @@ import pytest
 
 from engine import server, wiring
 from engine.plugins import Fact, Received
+from engine.server import listening
 from engine.store.codec import micros
 from engine.testing import World
 
@@ -389,5 +390,5 @@ async def test_a_port_that_is_taken_is_an_error_at_once(engine):
 
 
 def test_the_address_is_one_that_this_machine_can_reach():
-    assert server._address("0.0.0.0", 80) == "http://127.0.0.1:80"
-    assert server._address("::", 80) == "http://[::1]:80"
+    assert listening.address_of("0.0.0.0", 80) == "http://127.0.0.1:80"
+    assert listening.address_of("::", 80) == "http://[::1]:80"
