@@ -11,18 +11,20 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.store.codec import loads, micros
 from tests.crash.driver import Crash, Delivery
 from tests.crash.project import ANSWER, EVERY, RELEASE, SETTLE, WAIT
-from tests.crash.recorder import Call
+from tests.crash.recorder import Call, Made
 
 #: Two clocks of one machine are read one after the other, and sent as fractions: seconds that do not count.
 NEAR = 0.002
 #: An answer or an event that is accepted this long before its wait is over must be what ends it, in seconds.
 IN_TIME = 0.25
+#: In the identities of what tells the owner that it is not known whether an effect happened.
+_IN_DOUBT = "/in-doubt["
 #: Workflow by the kind of event that starts it.
 STARTED = {kind: kind for kind in ("chain", "ask", "chase", "refuse", "alert")}
 
@@ -72,7 +74,8 @@ class Verdict:
     effects: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.calls = self.crash.recorder.calls
+        self.calls = [replace(call, meaning=_meaning(call)) for call in self.crash.recorder.calls]
+        self.made = [replace(one, meaning=_meaning(one)) for one in self.crash.recorder.made]
         self.by_meaning: dict[str, list[Call]] = defaultdict(list)
         self.by_identity: dict[str, list[Call]] = defaultdict(list)
         for call in self.calls:
@@ -207,7 +210,7 @@ class Verdict:
     # --- effects by class --------------------------------------------------------------------------------------------
 
     def _made(self, kind: str) -> Counter[str]:
-        return Counter(one.meaning for one in self.crash.recorder.made if one.kind == kind)
+        return Counter(one.meaning for one in self.made if one.kind == kind)
 
     def _native(self) -> Iterator[str]:
         yield from self._once("native")
@@ -259,7 +262,7 @@ class Verdict:
 
     def _complete(self) -> Iterator[str]:
         """A run that has finished has done all it was to do; only a person may have passed something over."""
-        made = Counter(one.meaning for one in self.crash.recorder.made)
+        made = Counter(one.meaning for one in self.made)
         made.update({call.meaning: 1 for call in self.calls if call.kind == "idempotent" and call.taken is not None})
         for run in self.runs:
             if run.state not in ("finished", "failed"):
@@ -269,10 +272,13 @@ class Verdict:
                 if not made[meaning] and path not in passed:
                     self.lost += 1
                     yield f"{run.workflow} {run.key} is {run.state} and {meaning} never happened"
-        told = Counter(one.meaning.rpartition("(run ")[2].rstrip(")") for one in self.crash.recorder.made)
+        told = Counter(one.meaning.rpartition("(run ")[2].rstrip(")") for one in self.made)
         for run in self.runs:
             if run.state == "failed" and told[run.uid] != 1:
                 yield f"the owner was told {told[run.uid]} times that {run.uid} failed"
+            heard = sum(meaning.startswith(f"{run.workflow}/{run.key}/") and _IN_DOUBT in meaning for meaning in made)
+            if heard < len(run.parked):
+                yield f"{run.uid} waits for a person about {len(run.parked)} effects, and the owner heard of {heard}"
 
     def _same_each_time(self) -> Iterator[str]:
         """Inputs are rendered once: each call of an effect says the same."""
@@ -426,6 +432,11 @@ class Verdict:
             + (f" taken +{call.taken - start:.3f}" if call.taken else "")
             for call in calls
         )
+
+
+def _meaning(one: Call | Made) -> str:
+    """Give what a call is about; the engine may tell the owner in the same words of one step that is twice in doubt."""
+    return one.identity if _IN_DOUBT in one.identity else one.meaning
 
 
 def _before(delivery: Delivery, due: float) -> bool:
