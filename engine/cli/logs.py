@@ -70,7 +70,7 @@ def _json_line(at: datetime, event: str, sentence: str, facts: dict[str, Any]) -
 
 
 def _second(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return at.astimezone(UTC).isoformat(timespec="seconds")[:19] + "Z"
 
 
 def _plain(value: Any) -> Any:
@@ -88,4 +88,5 @@ def _plain(value: Any) -> Any:
 def _write(stream: TextIO, text: str) -> None:
     """Write a line; that nobody reads any more must not stop the engine."""
     with suppress(OSError, ValueError):
-        print(text, file=stream, flush=True)
+        stream.write(text + "\n")
+        stream.flush()

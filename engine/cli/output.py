@@ -23,7 +23,7 @@ _KEPT = frozenset("\n\t\u200d")  # the last one joins emoji
 
 def safe(text: str) -> str:
     """Give `text` with every control and direction-changing character replaced by `�`."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():  # then it holds none of them, whatever the script
         return text
     return "".join(ch if ch in _KEPT or unicodedata.category(ch) not in ("Cc", "Cf", "Cs") else "�" for ch in text)
 

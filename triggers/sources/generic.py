@@ -152,7 +152,7 @@ class GenericWebhooks:
         return {**named, _ID: delivery, _TIMESTAMP: stamp, _SIGNATURE: signatures}
 
     def _hmacs(self, body: bytes) -> list[str]:
-        made = [hmac.new(key, body, self._options.algorithm).digest() for key in self._keys]
+        made = [hmac.digest(key, body, self._options.algorithm) for key in self._keys]
         return [mac.hex() if self._options.encoding == "hex" else base64.b64encode(mac).decode() for mac in made]
 
     def _standard(self, delivery: str, stamp: str, body: bytes) -> list[str]:

@@ -7,7 +7,6 @@ id. Event types and payloads: developer-docs of PagerDuty, `docs/webhooks/01-Ove
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
@@ -85,7 +84,7 @@ class PagerDutyWebhooks:
         return {_SIGNATURE.lower(): ",".join(f"v1={signature}" for signature in self._signatures(body))}
 
     def _signatures(self, body: bytes) -> list[str]:
-        return [hmac.new(secret.encode(), body, hashlib.sha256).hexdigest() for secret in self._secrets]
+        return [hmac.digest(secret.encode(), body, "sha256").hex() for secret in self._secrets]
 
     def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Received:
         """Give the fact that a delivery tells.

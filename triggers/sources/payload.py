@@ -22,10 +22,10 @@ def parse(body: bytes) -> Any:
         ValueError: it is no JSON in UTF-8, it nests too deeply, or it holds numbers that are none.
     """
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_number, parse_float=_finite)
+        value = _JSON.decode(body.decode().removeprefix("\ufeff"))
         if body.count(b"[") + body.count(b"{") > _DEEPEST and _too_deep(value):
             raise ValueError("the body is nested too deeply")
-        return _keepable(value) if _MAY_HOLD_UNKEEPABLE.search(body) else value
+        return _keepable(value) if b"\\u" in body and _MAY_HOLD_UNKEEPABLE.search(body) else value
     except UnicodeDecodeError:
         raise ValueError("the body is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -56,6 +56,10 @@ def _finite(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError("the body holds a number that is too large")
     return value
+
+
+#: Made once: `json.loads` would make one for each body.
+_JSON = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
 
 
 def _keepable(value: Any) -> Any:
