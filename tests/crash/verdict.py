@@ -328,7 +328,10 @@ class Verdict:
                     yield f"alert {run.key} was taken up {start + SETTLE - began.arrived:.3f} s before it had settled"
 
     def _apart(self, key: str, word: str, length: float, *, after: str, value: str | None = None) -> Iterator[str]:
-        """Hold the first call about one thing against the last before it about another, which it waits for."""
+        """Hold the first call about one thing against the last before it about another, which it waits for.
+
+        Only an answer that somebody was there to hear can have begun the wait: a call may outlive its caller.
+        """
         meaning = f"{key}/{word}" if word else key
         second = self._first(meaning)
         if second is None:
@@ -336,7 +339,7 @@ class Verdict:
         firsts = [
             call
             for call in self.by_meaning[after]
-            if call.value == value and call.taken is not None and call.taken < second.arrived
+            if call.value == value and call.outcome == "ok" and (call.taken or 0.0) < second.arrived
         ]
         if not firsts:
             if after.rpartition("/")[2] not in ("1", "2", "3"):  # a repeated iteration's ticket may be found instead
