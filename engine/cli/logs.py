@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -27,22 +29,55 @@ class Log:
     def __init__(self, form: Form, clock: Clock, lines: TextIO | None = None, said: TextIO | None = None) -> None:
         self._clock = clock
         self._line: Callable[..., str] = _json_line if form == "json" else _text_line
-        self._lines, self._said = lines or sys.stderr, said or sys.stdout
+        self._lines, self._said = _Lines(lines or sys.stderr), _Lines(said or sys.stdout)
 
     def __call__(self, event: str, sentence: str, /, **facts: Any) -> None:
         if event == SAID:
-            _write(self._said, safe(sentence))
+            self._said.put(safe(sentence))
         else:
-            _write(self._lines, self._line(self._clock.now(), event, sentence, facts))
+            self._lines.put(self._line(self._clock.now(), event, sentence, facts))
+
+    def flush(self) -> None:
+        """Write what has not been written yet."""
+        self._lines.flush()
+        self._said.flush()
 
     def problems(self, found: Sequence[Problem]) -> None:
         """Write problems of the project's files: as `check` prints them, or each as a line for programs."""
         if self._line is _text_line:
+            self._lines.flush()
             with suppress(OSError, ValueError):
-                output.problems(found, file=self._lines)
+                output.problems(found, file=self._lines.stream)
             return
         for problem in found:
             self("project.problem", problem.message, **problem.as_record())
+
+
+class _Lines:
+    """Writes lines, those of one turn of the event loop together: thousands of them may come a second."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._waiting: deque[str] = deque()
+
+    def put(self, text: str) -> None:
+        """Write a line soon; at once where no event loop runs."""
+        self._waiting.append(text)
+        if len(self._waiting) > 1:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; that nobody reads any more must not stop the engine."""
+        lines = []
+        while self._waiting:
+            lines.append(self._waiting.popleft())
+        with suppress(OSError, ValueError):
+            self.stream.write("".join(f"{line}\n" for line in lines))
+            self.stream.flush()
 
 
 class Handler(logging.Handler):
@@ -83,10 +118,3 @@ def _plain(value: Any) -> Any:
         return plain(encode(value))
     except TypeError:
         return str(value)
-
-
-def _write(stream: TextIO, text: str) -> None:
-    """Write a line; that nobody reads any more must not stop the engine."""
-    with suppress(OSError, ValueError):
-        stream.write(text + "\n")
-        stream.flush()

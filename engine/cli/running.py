@@ -66,7 +66,9 @@ async def _run(project: Project, config: Config, port: int | None, form: logs.Fo
             await application.stop()
     finally:
         logging.getLogger().removeHandler(handler)
+        log.flush()
     log("engine.stopped", "stopped")
+    log.flush()
     return exits.OK
 
 

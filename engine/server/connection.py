@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -41,6 +42,13 @@ def _body(message: str) -> bytes:
     return json.dumps({"error": message}).encode()
 
 
+@lru_cache(256)
+def _head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> tuple[bytes, bool]:
+    """Give the head of an answer without its last line, and whether it ends the connection."""
+    lines = [b"%b: %b\r\n" % header for header in headers if header[0] != b"connection"]
+    return STATUS_LINE[status] + b"".join(lines), (b"connection", b"close") in headers
+
+
 async def _overloaded(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
     body = _body("too many connections are open")
     headers = [
@@ -69,16 +77,11 @@ class Exchange(RequestResponseCycle):
             return
         if self.response_complete or self._begun is None or message.get("more_body"):
             raise RuntimeError(f"an answer is a start and one body, not '{message['type']}' now")
-        head = [STATUS_LINE[self._begun["status"]]]
-        for name, value in (*self.default_headers, *self._begun["headers"]):
-            if name == b"connection":
-                self.keep_alive = self.keep_alive and value != b"close"
-            else:
-                head.append(b"%b: %b\r\n" % (name, value))
-        head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        if self.scope["method"] != "HEAD":
-            head.append(message["body"])  # type: ignore[typeddict-item]
-        self.transport.write(b"".join(head))
+        head, closes = _head(self._begun["status"], (*self.default_headers, *self._begun["headers"]))
+        self.keep_alive = self.keep_alive and not closes
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        body = b"" if self.scope["method"] == "HEAD" else message["body"]  # type: ignore[typeddict-item]
+        self.transport.write(b"%b%b%b" % (head, end, body))
         self.response_complete = True
         self.message_event.set()
         if not self.keep_alive:
@@ -111,6 +114,7 @@ class Connection(HttpToolsProtocol):
         self._upgrades = False
         self._silent = 0  #: bytes since the parser last gave a head or a piece of a body
         self._deaf = False
+        self._idle_since: float | None = None  #: when the last answer went out, where nothing came since
 
     @property
     def awaited(self) -> object:
@@ -134,7 +138,7 @@ class Connection(HttpToolsProtocol):
         """Read on, and end the connection with a status where what comes in is no request."""
         if self._deaf:
             return
-        self._unset_keepalive_if_required()
+        self._idle_since = None
         self._silent += len(data)
         try:
             self._feed(data)
@@ -163,12 +167,16 @@ class Connection(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
-        self._count(len(url))
+        self._head += len(url)
+        if self._head > MOST_HEAD:
+            raise _too_large()
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header. Those after a body are nothing that anybody here reads."""
-        self._count(len(name) + len(value) + _PER_HEADER)
+        self._head += len(name) + len(value) + _PER_HEADER
+        if self._head > MOST_HEAD:
+            raise _too_large()
         if not self._in_head:
             return
         name = name.lower()
@@ -177,11 +185,6 @@ class Connection(HttpToolsProtocol):
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value.rstrip(b" \t")))
-
-    def _count(self, size: int) -> None:
-        self._head += size
-        if self._head > MOST_HEAD:
-            raise _too_large()
 
     def on_headers_complete(self) -> None:
         """Have a request answered as soon as those before it are."""
@@ -261,14 +264,24 @@ class Connection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self._unset_keepalive_if_required()
         if self.pipeline:
             self._start(*self.pipeline.pop())
-        else:
-            self.flow.resume_reading()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            return
+        self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_handler()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection where nothing came for a while; else look again when that may be so."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return
+        due = self._idle_since + self.timeout_keep_alive
+        if due <= self.loop.time():
+            self.transport.close()
+        else:  # one timer for many requests: setting one for each costs more than parsing it
+            self.timeout_keep_alive_task = self.loop.call_at(due, self.timeout_keep_alive_handler)
 
     def _refuse(self, why: _Refused) -> None:
         """Answer what was asked wholly before, then close; where nothing was, say what is wrong."""

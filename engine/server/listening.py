@@ -18,6 +18,8 @@ from engine.server.routes import create_app
 MOST_CONNECTIONS = 1000
 #: A request has to arrive, and its answer to be taken, within so many seconds.
 PATIENCE = 30.0
+#: After an answer a connection stays open for so many seconds.
+IDLE = 5.0
 #: Requests under way have this many seconds to end when the server stops.
 STOPPING = 5
 
@@ -40,9 +42,27 @@ async def serving(
 
 @asynccontextmanager
 async def serving_app(
-    app: ASGIApp, host: str, port: int, *, patience: float = PATIENCE, connections: int = MOST_CONNECTIONS
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    patience: float = PATIENCE,
+    idle: float = IDLE,
+    connections: int = MOST_CONNECTIONS,
 ) -> AsyncIterator[str]:
-    """Serve any ASGI application that way, and on so many connections at most."""
+    """Serve any ASGI application that way.
+
+    Args:
+        app: the application.
+        host: a name or an address of this machine.
+        port: 0 takes a free one.
+        patience: seconds that a sender may let us wait.
+        idle: seconds that a connection stays open after an answer.
+        connections: so many are served at most.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
     listening = _listen(host, port)
     config = uvicorn.Config(
         app,
@@ -56,6 +76,7 @@ async def serving_app(
         proxy_headers=False,
         timeout_graceful_shutdown=STOPPING,
     )
+    config.timeout_keep_alive = idle  # type: ignore[assignment]  # uvicorn only adds it to a time
     server = _Uvicorn(config, patience)
     task = asyncio.create_task(server.serve([listening]), name="server")
     ready = asyncio.create_task(server.ready.wait())

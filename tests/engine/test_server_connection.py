@@ -218,6 +218,11 @@ async def test_who_lets_the_server_wait_is_left(beginning):
         assert app.bodies == []
 
 
+async def test_a_connection_on_which_nothing_comes_any_more_is_closed():
+    async with listening(idle=0.1) as (_, port):
+        assert statuses(await answers(port, GET, GET)) == [200, 200]
+
+
 async def test_who_waits_for_the_server_is_not_left():
     async with listening(patience=0.05) as (app, port):
         app.may_answer.clear()

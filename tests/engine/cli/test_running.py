@@ -242,6 +242,21 @@ def test_the_log_is_a_line_for_each_thing_and_what_is_said_goes_to_stdout():
     assert said.getvalue() == "hello\n"
 
 
+async def test_lines_of_one_turn_of_the_loop_are_written_together_and_in_their_order():
+    class Pieces(StringIO):
+        def write(self, text):
+            pieces.append(text)
+
+    pieces = []
+    log = logs.Log("text", MovableClock(START), Pieces())
+    for number in range(3):
+        log("event.received", str(number))
+    await asyncio.sleep(0)
+    log("run.started", "at the end")
+    log.flush()
+    assert ["".join(line[-1] for line in piece.splitlines()) for piece in pieces] == ["012", "d"]
+
+
 def test_the_log_for_programs_is_json_lines_with_the_facts():
     lines = StringIO()
     log = logs.Log("json", MovableClock(START), lines)
