@@ -24,9 +24,9 @@ class NewerSchema(Exception):
 
 def revision_of(path: Path) -> str | None:
     """Give the schema revision of a file; None for a file that is not there or is empty."""
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         return None
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(connect(path, readonly=True)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "alembic_version" not in tables:
             return None
@@ -86,7 +86,7 @@ def backup(path: Path, target: Path) -> None:
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+        with closing(connect(path, readonly=True)) as connection:
             connection.execute("VACUUM INTO ?", (str(draft),))
         _to_disk(draft)
         _name(draft, target)
@@ -122,7 +122,7 @@ def _create(path: Path) -> None:
 
 def statements(path: Path) -> str:
     """Give the statements that make the schema of a file that Alembic made."""
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(connect(path, readonly=True)) as connection:
         rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY rowid").fetchall()
         (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     made = [sql for (sql,) in rows] + [f"INSERT INTO alembic_version VALUES ('{revision}')"]
@@ -160,10 +160,12 @@ def _writable(path: Path) -> sqlite3.Connection:
 
 
 def _made(path: Path) -> sqlite3.Connection:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only before the first page is written
-        connection.execute("VACUUM")
-    return connect(path)
+    connection = connect(path)
+    connection.execute(
+        "PRAGMA auto_vacuum = INCREMENTAL"
+    )  # the write-ahead log has written a page: it needs the vacuum
+    connection.execute("VACUUM")
+    return connection
 
 
 if __name__ == "__main__":

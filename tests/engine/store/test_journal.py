@@ -14,6 +14,8 @@ import pytest
 
 from engine.store.journal import AlreadyRunning, Journal, Lock, StorageUnavailable, connect
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 @pytest.fixture
 def journal(tmp_path):
@@ -157,6 +159,15 @@ def test_every_connection_writes_through_to_the_disk(journal, readonly):
     assert made.execute("PRAGMA synchronous").fetchone()[0] == 2
     assert made.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     made.close()
+
+
+def test_nothing_opens_a_database_but_the_function_that_sees_to_its_settings():
+    opens = {
+        path.relative_to(ROOT).as_posix(): path.read_text("utf-8").count("sqlite3.connect(")
+        for folder in ("engine", "actions", "triggers")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert {path: number for path, number in opens.items() if number} == {"engine/store/journal.py": 1}
 
 
 def test_a_reader_cannot_write(journal):
