@@ -31,6 +31,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 DEBOUNCE = 300
 #: Files are looked at this often, in milliseconds, even where nothing says that they changed.
 LOOK = 2000
+#: Threads stay on a processor for so many seconds, and may move for so many between.
+TOGETHER, CHOOSING = 5.0, 0.05
 
 
 @app.command()
@@ -106,8 +108,9 @@ async def _serve(
         await stack.enter_async_context(_announced(application, address, token))
         application.tell("engine.started", f"listening on {address}, {_loaded(application)}", address=address)
         watching = asyncio.create_task(_watch(application, files, log, stopping), name="watch files")
+        placing = asyncio.create_task(_stay_together(stopping), name="one processor")
         await stopping.wait()
-        await watching
+        await asyncio.gather(watching, placing)
 
 
 def _loaded(application: Application) -> str:
@@ -135,6 +138,44 @@ def _collect_less() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 50)
+
+
+async def _stay_together(stopping: asyncio.Event) -> None:
+    """Keep our threads on one processor, until the engine is told to stop.
+
+    The loop and the journal's writer share Python's lock: apart they never work at once, and handing the lock from one
+    processor to another took a fifth to a third of the time. Every now and then the system may choose another one.
+    """
+    if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
+        return
+    allowed = os.sched_getaffinity(0)
+    try:
+        while not stopping.is_set():
+            _place({_processor()} & allowed or allowed)
+            await _told_within(stopping, TOGETHER)
+            _place(allowed)
+            await _told_within(stopping, CHOOSING)
+    except OSError:  # the system does not let us: it goes on as it was
+        return
+    finally:
+        with suppress(OSError):
+            _place(allowed)
+
+
+def _processor() -> int:
+    """Give the processor that this process's first thread ran on last (proc(5), field 39)."""
+    return int(Path("/proc/self/stat").read_text("ascii", "replace").rpartition(")")[2].split()[36])
+
+
+def _place(processors: set[int]) -> None:
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), processors)
+
+
+async def _told_within(stopping: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)
 
 
 # --- what other commands need to know --------------------------------------------------------------------------------

@@ -287,6 +287,19 @@ def test_a_log_that_nobody_reads_any_more_stops_nothing():
     logs.Log("text", MovableClock(START), Closed(), Closed())("said", "hello")
 
 
+async def test_our_threads_stay_on_one_processor_until_the_engine_stops():
+    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("there is only one processor to choose")
+    before, stopping = os.sched_getaffinity(0), asyncio.Event()
+    placing = asyncio.create_task(command._stay_together(stopping))
+    await asyncio.sleep(0)
+    together = [os.sched_getaffinity(int(thread)) for thread in os.listdir("/proc/self/task")]
+    stopping.set()
+    await placing
+    assert [len(processors) for processors in together] == [1] * len(together)
+    assert os.sched_getaffinity(0) == before
+
+
 # --- the process ---
 
 
