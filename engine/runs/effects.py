@@ -35,6 +35,8 @@ def effect(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
             assert leaf is not None
             _hold_back(turn, step, path, env, leaf)
             turn.commands.append(Unlisten(path))
+            if step.action is not None and step.action.pending:
+                turn.commands.append(_answer_to(path, str(leaf.identity)))
             turn.commands.append(Perform(path, step, str(leaf.identity), leaf.attempt))
             turn.put(path, "intent", {"attempt": leaf.attempt})
         case _:
@@ -62,7 +64,7 @@ def _new(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
     if step.action.pending:
         intent["since"] = turn.view.newest_event
         intent["asked"] = _asked(turn, inputs)
-        turn.commands.append(Listen(path, "event", None, ANSWERED, "event.data.question", dumps(identity)))
+        turn.commands.append(_answer_to(path, identity))
     turn.put(path, "intent", intent)
     turn.commands.append(Perform(path, step, identity, 1, inputs, checked=checked))
     raise Blocked
@@ -179,6 +181,10 @@ def _asked(turn: Turn, inputs: Mapping[str, Any]) -> tuple[str, ...]:
     people = turn.view.world.directory.people
     found = [people.join(one) if isinstance(one, Person) else people.person(str(one)) for one in asked if one]
     return tuple(person.id for person in found if person is not None)
+
+
+def _answer_to(path: str, question: str) -> Listen:
+    return Listen(path, "event", None, ANSWERED, "event.data.question", dumps(question))
 
 
 def _answer(turn: Turn, path: str, leaf: Leaf) -> Mapping[str, Any]:

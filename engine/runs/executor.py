@@ -49,6 +49,7 @@ from engine.runs.active import (
     is_new,
     kept_records,
     outputs_of_result,
+    summary,
     unknown,
 )
 from engine.runs.commit import LISTEN, Commit, IdentityClash, Overtaken
@@ -782,7 +783,8 @@ class Executor:
         doubtful = in_doubt(active) if outcome.asks_for(End) else []
         closings = self._closings(outcome)
         write = Commit(self.hub, active, results[:applied], outcome, intents, inline, seen, looked, closings, doubtful)
-        if results or outcome.records or outcome.commands or seen:
+        told = seen is None or active.state.ended is not None or summary(active.state) == active.written
+        if results or outcome.records or outcome.commands or seen or not told:
             await self.hub.journal.commit(write)
         self._pass_on(active, write)
         return write.again

@@ -328,3 +328,17 @@ async def test_an_answer_that_came_while_the_engine_was_down_counts_though_the_t
         await world.declared()
         await world.is_down_for("1d", answer(world, "fine"))
         assert world.said == ["well?", "fine"]
+
+
+async def test_a_question_that_went_out_at_the_second_attempt_hears_its_answer(site):
+    async with site(ASK) as world:
+
+        def busy(message):
+            world.chat.before = lambda message: None
+            raise RetryLater("busy")
+
+        world.chat.before = busy
+        await world.declared()
+        await world.move("1m")
+        await world.answer("fine", "ada")
+        assert world.said == ["well?", "fine"]

@@ -158,7 +158,6 @@ class EmbeddedDispatcher:
         settling = [row["id"] for row in rows if row["kind"] == "settle"]
         others = [(row["id"], row["run"]) for row in rows if row["kind"] != "settle"]
         if others:
-
             woken = dict.fromkeys(run for _, run in others)
 
             def write(tx: Writing) -> None:
