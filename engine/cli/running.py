@@ -32,7 +32,7 @@ DEBOUNCE = 300
 #: Files are looked at this often, in milliseconds, even where nothing says that they changed.
 LOOK = 2000
 #: Threads stay on a processor for so many seconds, and may move for so many between.
-TOGETHER, CHOOSING = 5.0, 0.05
+TOGETHER, CHOOSING = 1.0, 0.02
 
 
 @app.command()
