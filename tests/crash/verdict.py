@@ -300,9 +300,6 @@ class Verdict:
                 if line.kind != "wait":
                     continue
                 due = micros(line.data["due"]) / 1e6
-                length = WAIT if run.workflow == "chain" else RELEASE
-                if due < line.at + length - 0.3:  # the instant of the decision lies before that of its commit
-                    yield f"'{line.path}' of {run.uid} is due {due - line.at:.3f} s after it began"
                 ended = run.last(line.path, "done")
                 if ended is None:
                     continue
@@ -367,8 +364,9 @@ class Verdict:
         identity = next(i for i, effect in run.effects.items() if effect["path"] == line.path)
         question, done = self.crash.questions.get(identity), run.last(line.path, "done")
         due = micros(line.data["due"]) / 1e6
-        if due < line.at + ANSWER - 0.3:
-            yield f"{identity} is asked for {due - line.at:.3f} s and not for {ANSWER:g}"
+        asked = min(call.taken for call in self.by_identity[identity] if call.taken is not None)
+        if due < asked + ANSWER - NEAR:
+            yield f"{identity} is asked for {due - asked:.3f} s and not for {ANSWER:g}"
         if done is None:
             return
         outputs = done.data["outputs"]
