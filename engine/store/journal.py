@@ -67,7 +67,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         timeout=10,
-        cached_statements=512,
+        cached_statements=1024,
     )
     connection.execute("PRAGMA busy_timeout = 10000")
     if not readonly and connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
@@ -214,6 +214,7 @@ class Draft:
         self._own: set[Hashable] = set()
         self._ids: dict[str, int] = {}
         self._begun = (0, 0)
+        self._reading = False
         self._before: set[Hashable] = set()  #: what the draft touched that is being written
         if before is not None:
             self._before = before._touched | before._own
@@ -263,11 +264,24 @@ class Draft:
 
     def one(self, sql: str, values: Sequence[Any], about: Hashable, *, own: bool = False) -> Any:
         self._refuse(about, own)
-        return self._reader.execute(sql, values).fetchone()
+        return self._read(sql, values).fetchone()
 
     def all(self, sql: str, values: Sequence[Any], about: Hashable, *, own: bool = False) -> list[Any]:
         self._refuse(about, own)
-        return self._reader.execute(sql, values).fetchall()
+        return self._read(sql, values).fetchall()
+
+    def _read(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Read in one transaction for the whole draft: each of its own would lock the file twice."""
+        if not self._reading:
+            self._reader.execute("BEGIN")
+            self._reading = True
+        return self._reader.execute(sql, values)
+
+    def end(self) -> None:
+        """Read no more."""
+        if self._reading:
+            self._reader.execute("COMMIT")
+            self._reading = False
 
     def _refuse(self, about: Hashable, own: bool) -> None:
         if about in self._touched or about in self._before or (not own and about in self._own):
@@ -279,7 +293,7 @@ class Draft:
     def newest(self, table: str) -> int:
         known = self._ids.get(table)
         if known is None:
-            known = self._reader.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]
+            known = self._read(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]
             self._ids[table] = known
         return known
 
@@ -438,6 +452,7 @@ class Journal:
                 draft.take_back()
                 unit.error = StorageUnavailable(str(error)) if _unavailable(error) else error
             drafted.append(unit)
+        draft.end()
         self._waiting.extendleft(reversed(undrafted))
         return _Job(drafted, draft)
 
@@ -520,13 +535,11 @@ class Journal:
 
 
 def _write_rows(cursor: sqlite3.Cursor, rows: Rows, lines: Sequence[Sequence[Any]]) -> None:
-    """Write rows with as few statements as there are sizes: each is one call that leaves Python to the others."""
-    begin, left = 0, len(lines)
-    for size in Rows.SIZES:
-        while left >= size:
-            chunk = lines[begin : begin + size]
-            cursor.execute(_statement(rows, size), chunk[0] if size == 1 else [one for line in chunk for one in line])
-            begin, left = begin + size, left - size
+    """Write rows with as few statements as can be: each is one call that leaves Python to the others."""
+    for begin in range(0, len(lines), Rows.MOST):
+        chunk = lines[begin : begin + Rows.MOST]
+        values = chunk[0] if len(chunk) == 1 else [one for line in chunk for one in line]
+        cursor.execute(_statement(rows, len(chunk)), values)
 
 
 def _unavailable(error: BaseException) -> bool:

@@ -232,8 +232,8 @@ class Rows:
 
     __slots__ = ("columns", "head", "single", "table", "tail")
 
-    #: So many rows are written with one statement, the greatest number that is left first.
-    SIZES = (64, 16, 4, 1)
+    #: At most so many rows are written with one statement.
+    MOST = 64
 
     def __init__(self, table: str, head: str, columns: Sequence[str], tail: str = "") -> None:
         self.table, self.head, self.columns, self.tail = table, head, tuple(columns), tail
