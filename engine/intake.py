@@ -75,8 +75,8 @@ class Intake:
     hub: Hub
     notify: Callable[[Iterable[int]], None]
     look: Callable[[], None]  #: something may fall due earlier than was known
-    #: draft the first turn of a run: the draft, the run, its workflow, its event, the subject's state as JSON
-    begin: Callable[[Writing, Run, Workflow, Event, Mapping[str, Any] | None], Begun | None]
+    #: draft the first turn of a run with its event, in the world that the event leaves
+    begin: Callable[[Writing, Run, Workflow, Event, Uncommitted], Begun | None]
     adopt: Callable[[Begun], None]  #: take a run whose first turn is committed
     listeners: Listeners = field(default_factory=lambda: Listeners(()))
     _new: asyncio.Event = field(default_factory=asyncio.Event)
@@ -412,8 +412,7 @@ class _MatchWrite:
     def _begin(self, tx: Writing, run: Run, workflow: Workflow) -> list[int]:
         """Have the first turn drafted too, so that the run's first intent shares the commit of its start."""
         assert self.world is not None
-        state = self.world.known.get((str(run.subject_type), str(run.subject)))
-        begun = self.intake.begin(tx, run, workflow, self.event, state)
+        begun = self.intake.begin(tx, run, workflow, self.event, self.world)
         if begun is None:
             tx.amend(_RUN, run.id, wake=1)
             return [run.id]

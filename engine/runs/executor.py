@@ -133,18 +133,11 @@ class Executor:
 
     # --- the actor ---------------------------------------------------------------------------------------------------
 
-    def begin(
-        self, tx: Writing, run: Run, workflow: Workflow, event: Event, subject: Mapping[str, Any] | None
-    ) -> Begun | None:
-        """Draft the first turn of a run with the event that starts it; None where it has to wait for the commit.
-
-        `subject` is the state that the event leaves, as JSON.
-        """
+    def begin(self, tx: Writing, run: Run, workflow: Workflow, event: Event, world: Uncommitted) -> Begun | None:
+        """Draft the first turn of a run with the event that starts it; None where it has to wait for the commit."""
         if self.stopping or len(self.active) >= self.max_begun:
             return None
         active = Active(run, RunState(run), workflow, event=event, written=run.state, new=True, fresh=True)
-        known = {(str(run.subject_type), str(run.subject)): subject} if subject is not None else {}
-        world = Uncommitted.of(self.hub.directory, self.hub.clock.now(), known, tx.newest("events"))
         view = CommittedView(self.hub, active, self.held_until, world)
         try:
             outcome = advance(workflow, active.state, view)

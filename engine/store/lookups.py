@@ -300,6 +300,7 @@ class Uncommitted(Lookups):
 
     known: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)  #: states as JSON
     newest: int = 0  #: the newest event
+    _made: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -308,10 +309,13 @@ class Uncommitted(Lookups):
         return cls(_CLOSED, directory, now, {}, known, newest)
 
     def subject(self, subject_type: str, ref: str) -> Any | None:
-        state = self.known.get((subject_type, ref))
-        if state is None:
-            raise Unsettled
-        return subject_of(subject_type, state)
+        made = self._made.get((subject_type, ref))
+        if made is None:
+            state = self.known.get((subject_type, ref))
+            if state is None:
+                raise Unsettled
+            made = self._made[subject_type, ref] = subject_of(subject_type, state)
+        return made
 
 
 _CLOSED: Any = _Closed()
