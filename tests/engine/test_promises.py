@@ -10,7 +10,7 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS.parent / "docs" / "promises.md"
 NAMED = re.findall(r"(?<!\*)\*([a-z][^*]+)\*(?!\*)", PAGE.read_text("utf-8"))
-FILES = re.findall(r"`(engine/[\w/]+\.py)`", PAGE.read_text("utf-8"))
+FILES = re.findall(r"`(\w+/[\w/]+\.py)`", PAGE.read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
