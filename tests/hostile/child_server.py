@@ -6,10 +6,11 @@ It prints its address; at the end of its input, what it told and what a logger s
 import asyncio
 import json
 import logging
-import resource
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+
+from hostile_bounds import largest
 
 from engine import server, wiring
 from engine.testing import World
@@ -37,8 +38,8 @@ async def main(folder):
             say({"address": address})
             await loop.run_in_executor(None, sys.stdin.read)
             await world.settle()
-            largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        say({"told": world.told, "logged": heard.lines, "largest": largest})
+            reached = largest()
+        say({"told": world.told, "logged": heard.lines, "largest": reached})
 
 
 def say(value):

@@ -5,6 +5,7 @@ each time; `-p no:randomly --hypothesis-seed=N` repeats one. Without it the exam
 """
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -28,6 +29,14 @@ def hostile(examples):
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
+
+
+def largest():
+    """Give the largest size that this process had, in MiB: `getrusage` also counts that of the one that began it."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) // 1024
 
 
 def case(name, call, *arguments, **named):
