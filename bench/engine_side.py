@@ -7,7 +7,7 @@ runs; answers how many events there were and how long it took until their last r
 from __future__ import annotations
 
 import asyncio
-import gc
+import json
 import secrets
 import sys
 from pathlib import Path
@@ -18,6 +18,7 @@ from bench.processes import reply
 from bench.project import declared
 from engine import wiring
 from engine.application import Application
+from engine.cli.running import collect_less, stay_together
 
 
 class Driver:
@@ -59,15 +60,14 @@ async def serve(folder: Path) -> None:
     began = perf_counter()
     async with driver.application.running():
         faults = [problem for problem in driver.application.library.problems if problem.severity == "error"]
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 50, 50)  # as `hotwash run` does
+        collect_less()
         reply({"faults": [problem.message for problem in faults], "start": perf_counter() - began})
-        loop = asyncio.get_running_loop()
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        together = asyncio.create_task(stay_together(stopping))
         while line := await loop.run_in_executor(None, sys.stdin.readline):
-            import json
-
             reply(await driver.measure(**json.loads(line)))
+        stopping.set()
+        await together
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ async def _run(project: Project, config: Config, port: int | None, form: logs.Fo
         try:
             files = _Files(config)
             await application.start()
-            _collect_less()
+            collect_less()
             await _serve(application, port, files, log, stopping)
         finally:
             log("engine.stopping", "stopping: what is under way ends")
@@ -108,7 +108,7 @@ async def _serve(
         await stack.enter_async_context(_announced(application, address, token))
         application.tell("engine.started", f"listening on {address}, {_loaded(application)}", address=address)
         watching = asyncio.create_task(_watch(application, files, log, stopping), name="watch files")
-        placing = asyncio.create_task(_stay_together(stopping), name="one processor")
+        placing = asyncio.create_task(stay_together(stopping), name="one processor")
         await stopping.wait()
         await asyncio.gather(watching, placing)
 
@@ -133,14 +133,14 @@ def _told_to_stop() -> asyncio.Event:
     return stopping
 
 
-def _collect_less() -> None:
+def collect_less() -> None:
     """Keep what has been loaded out of the garbage collector's sight: it took the slowest answers' time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 50)
 
 
-async def _stay_together(stopping: asyncio.Event) -> None:
+async def stay_together(stopping: asyncio.Event) -> None:
     """Keep our threads on one processor, until the engine is told to stop.
 
     The loop and the journal's writer share Python's lock: apart they never work at once, and handing the lock from one

@@ -324,7 +324,7 @@ class Journal:
     #: At most this many callers share a commit.
     batch = 512
     #: At most this many units share a draft: the thread writes one while the loop makes the next.
-    drafts = 32
+    drafts = 128
 
     def __init__(self, path: Path) -> None:
         self.path = path

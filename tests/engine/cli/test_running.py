@@ -291,7 +291,7 @@ async def test_our_threads_stay_on_one_processor_until_the_engine_stops():
     if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
         pytest.skip("there is only one processor to choose")
     before, stopping = os.sched_getaffinity(0), asyncio.Event()
-    placing = asyncio.create_task(command._stay_together(stopping))
+    placing = asyncio.create_task(command.stay_together(stopping))
     await asyncio.sleep(0)
     together = [os.sched_getaffinity(int(thread)) for thread in os.listdir("/proc/self/task")]
     stopping.set()
