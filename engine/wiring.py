@@ -35,7 +35,7 @@ from engine.problems import Problem, ProblemError, Span, declare
 from engine.workflow.check import Names, check_workflow, emitted_types
 from engine.workflow.library import Compile, WorkflowLibrary, read_templates, workflow_files
 from engine.workflow.model import Step, Workflow
-from engine.workflow.source import SourceFile, read_source
+from engine.workflow.source import SourceFile, read_file, read_source
 
 if TYPE_CHECKING:
     from engine.application import Application
@@ -183,7 +183,10 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
 
 def _emitted(path: Path) -> set[str]:
     """Give the event types that a workflow file emits; most files emit none, and are not read as YAML for it."""
-    data = path.read_bytes()
+    try:
+        data = read_file(path)
+    except OSError:  # whoever reads the file for itself says so
+        return set()
     may_emit = b"event.emit" in data or b"\\" in data  # the name may be written with escapes
     return emitted_types(read_source(path.name, data)[0]) if may_emit else set()
 

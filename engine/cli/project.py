@@ -167,11 +167,11 @@ def _elsewhere(project: Project, names: Names, paths: Sequence[Path]) -> tuple[B
 def _read_workflow(path: Path, project: Project, names: Names) -> ReadWorkflow:
     from engine.config import MISSING_FILE
     from engine.workflow.check import check_workflow
-    from engine.workflow.source import read_source
+    from engine.workflow.source import read_file, read_source
 
     shown = _shown(path, project.folder)
     try:
-        file, problems = read_source(shown, path.read_bytes())
+        file, problems = read_source(shown, read_file(path))
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         problem = Problem(MISSING_FILE, f"the file cannot be read: {reason}", Span(shown, 1, 1, 1, 1))

@@ -34,13 +34,15 @@ _GIVEN_BACK = "does not count as done: the run is over, whoever needs it next do
 class RetryRun(Inputs):
     """A run that failed."""
 
-    run: str = Field(min_length=1, max_length=300, description="Its id, a beginning of it, or its number.")
+    run: str = Field(min_length=1, max_length=300, description="Its id, a beginning or an end of it, or its number.")
 
 
 class CancelRun(Inputs):
     """A run that goes on, or all of a workflow's."""
 
-    run: str | None = Field(default=None, max_length=300, description="The run's id, a beginning of it, or its number.")
+    run: str | None = Field(
+        default=None, max_length=300, description="The run's id, a beginning or an end of it, or its number."
+    )
     workflow: str | None = Field(default=None, max_length=300, description="Every run of this workflow that goes on.")
 
     @model_validator(mode="after")
@@ -53,7 +55,9 @@ class CancelRun(Inputs):
 class DecideRun(Inputs):
     """What became of an effect of which it is not known whether it happened."""
 
-    run: str = Field(min_length=1, max_length=300, description="The run's id, a beginning of it, or its number.")
+    run: str = Field(
+        min_length=1, max_length=300, description="The run's id, a beginning or an end of it, or its number."
+    )
     decision: Decision = Field(
         description="repeat: do it once more; done: it happened, go on; skip: it did not, go on without it."
     )

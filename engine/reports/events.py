@@ -45,7 +45,7 @@ def show_event(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:
 
     Args:
         reader: the database.
-        ref: the event's id, a beginning of it that is unique, or its number.
+        ref: the event's id, a unique beginning or end of it, or its number.
 
     Raises:
         NotFound: there is no such event, or there are several.

@@ -38,7 +38,7 @@ def explain_event(
 
     Args:
         reader: the database.
-        ref: the event's id, a beginning of it that is unique, or its number.
+        ref: the event's id, a unique beginning or end of it, or its number.
         workflows: what is loaded; versions that are not loaded any more are compiled from the database.
         world: people and calendars, and the present instant.
         workflow: this one alone.

@@ -44,7 +44,7 @@ def show_run(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:
 
     Args:
         reader: the database.
-        ref: the run's id, a beginning of it that is unique, or its number.
+        ref: the run's id, a unique beginning or end of it, or its number.
 
     Raises:
         NotFound: there is no such run, or there are several.
