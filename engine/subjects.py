@@ -14,7 +14,7 @@ import dataclasses
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -177,6 +177,7 @@ class _Writer:
     reading: bool = False
     told: bool = False  #: whether an event was written already
     made: Event | None = None  #: the last event that was written to be matched
+    _texts: dict[int, str] = field(default_factory=dict)  #: states as JSON: of one, the event and the subject keep it
 
     def event(
         self, kind: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, reason: str | None = None
@@ -215,8 +216,8 @@ class _Writer:
                 fact.subject,
                 plain_json(actor) if actor is not None else None,
                 plain_json(data),
-                _json(before),
-                _json(after),
+                self._json(before),
+                self._json(after),
                 dumps(note) if note else None,
                 delivery,
                 cause.effect,
@@ -229,6 +230,13 @@ class _Writer:
                 None,
             ),
         )
+
+    def _json(self, state: Mapping[str, Any] | None) -> str | None:
+        if state is None:
+            return None
+        if id(state) not in self._texts:
+            self._texts[id(state)] = plain_json(state)
+        return self._texts[id(state)]
 
     def merge(self) -> Recorded:
         fact = self.fact
@@ -326,7 +334,7 @@ class _Writer:
                 fact.subject,
                 state.get("key"),
                 self.connection if row is None else row["connection"],
-                _json(state),
+                self._json(state),
                 state.get("incident"),
                 source_time,
                 engine_time,
@@ -420,7 +428,3 @@ def _union(known: list[Any], new: list[Any]) -> list[Any]:
 
 def _person_id(item: Any) -> Any:
     return item.get("~person", {}).get("id") if isinstance(item, dict) else item
-
-
-def _json(state: Mapping[str, Any] | None) -> str | None:
-    return None if state is None else plain_json(state)
