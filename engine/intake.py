@@ -23,7 +23,7 @@ from engine.matching import KEPT, Listeners, Match, match, sentence, settled
 from engine.plugins import Fact
 from engine.runs.executor import Begun
 from engine.runs.hub import Hub
-from engine.runs.rows import going_about, save_row, wake, wake_about
+from engine.runs.rows import RECORD, going_about, save_row, wake, wake_about
 from engine.runs.state import Run
 from engine.store.codec import dumps, encode, micros
 from engine.store.journal import StorageUnavailable, Undrafted, Writing
@@ -437,9 +437,7 @@ class _MatchWrite:
         """Record that a round begins, and the newest event then: in a settle time, others came after its own."""
         since = self.number if self.settled is None else tx.newest("events")
         data = dumps({"n": number, "event": self.event.id, "since": since})
-        tx.execute(
-            "INSERT INTO steps (run, path, kind, data, at) VALUES (?, '', 'round', ?, ?)", (run, data, micros(now))
-        )
+        tx.add(RECORD, (run, "", "round", data, micros(now)))
 
     def _going(self, tx: Writing, one: Match) -> sqlite3.Row | None:
         """Give the run for the same subject into which this occasion is folded, where the trigger folds."""

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from engine.application import Application
 from engine.domain import Person
 from engine.operations.base import MOST_NAMED, Done, Inputs, NotFound, Refused
-from engine.runs.rows import forget_waits, load_state, run_of, save_row, wake
+from engine.runs.rows import RECORD, forget_waits, load_state, run_of, save_row, wake
 from engine.runs.state import Leaf, RunState
 from engine.store.codec import dumps, micros
 from engine.store.journal import Direct
@@ -194,10 +194,7 @@ def _shown(state: str) -> str:
 
 
 def _record(cursor: Direct, number: int, path: str, kind: str, data: Mapping[str, Any], now: datetime) -> None:
-    cursor.execute(
-        "INSERT INTO steps (run, path, kind, data, at) VALUES (?, ?, ?, ?, ?)",
-        (number, path, kind, dumps(dict(data)), micros(now)),
-    )
+    cursor.add(RECORD, (number, path, kind, dumps(dict(data)), micros(now)))
 
 
 def _set_going(cursor: Direct, number: int, now: datetime) -> None:

@@ -23,17 +23,15 @@ from engine.runs.interpreter import (
     Refresh,
     Unlisten,
 )
-from engine.runs.rows import forget_waits, save_row, wake, wake_about
+from engine.runs.rows import RECORD, forget_waits, save_row, wake, wake_about
 from engine.runs.state import IN_DOUBT, Record
 from engine.store.codec import dumps, fingerprint, micros
 from engine.store.journal import Undrafted, Writing
 from engine.store.tables import effects as effects_table
 from engine.store.tables import insert, update
 from engine.store.tables import runs as runs_table
-from engine.store.tables import steps as steps_table
 from engine.store.tables import waits as waits_table
 
-_RECORD = insert(steps_table, "run", "path", "kind", "data", "at")
 LISTEN = insert(waits_table, "run", "path", "kind", "due", "event_type", "field", "value").single
 #: Kinds of record that leave something for later: `due` says when.
 _LATER = frozenset({"held", "retry", "pending", "hold"})
@@ -144,7 +142,7 @@ class Commit:
             if record.kind != "hold":  # that only makes a timer
                 whole = outputs is not None and record.kind == "done" and len(record.data) == 1
                 data = f'{{"outputs":{outputs}}}' if whole else dumps(record.data)
-                tx.add(_RECORD, (run, record.path, record.kind, data, at))
+                tx.add(RECORD, (run, record.path, record.kind, data, at))
 
     def _intend(self, tx: Writing, intent: Intent, at: int) -> None:
         run, command, hash = self.active.run, intent.command, fingerprint(intent.inputs)

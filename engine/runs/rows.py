@@ -10,8 +10,10 @@ from engine import subjects
 from engine.runs.state import Record, Run, RunState
 from engine.store.codec import dumps, instant, loads
 from engine.store.journal import Writing
-from engine.store.tables import Rows
+from engine.store.tables import Rows, insert, steps
 
+#: A line of a run's history.
+RECORD = insert(steps, "run", "path", "kind", "data", "at")
 _WAKE = Rows("runs", "UPDATE runs SET wake = wake + 1 FROM (", ("id",), ") AS v WHERE runs.id = v.column1")
 
 
