@@ -6,7 +6,9 @@ connections of one's own and sees what is committed.
 
 What is done thousands of times a second is *drafted*: such functions run on the caller's thread, read what is
 committed and gather rows in memory, while the writer's thread commits the draft before; it then writes each table's
-rows with one statement. Two threads that both work in Python would only wait for each other.
+rows with one statement. Two threads that both work in Python would only wait for each other. A small draft is written
+on the caller's thread as well, where the writer has nothing to do and the disk has lately been quick: handing it over
+and back would take as long as the commit.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 from engine.store.tables import Rows
@@ -28,6 +31,9 @@ from engine.store.tables import Rows
 T = TypeVar("T")
 Work = Callable[[Any], T]
 
+
+#: How long a connection waits for another program that has the file, in seconds.
+PATIENCE = 10.0
 
 #: SQLite's primary result codes that say that the file, not the statement, is the trouble.
 _UNAVAILABLE = frozenset(
@@ -66,10 +72,10 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         uri=True,
         isolation_level=None,
         check_same_thread=False,
-        timeout=10,
+        timeout=PATIENCE,
         cached_statements=1024,
     )
-    connection.execute("PRAGMA busy_timeout = 10000")
+    connection.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
     if not readonly and connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise RuntimeError(f"SQLite cannot keep a write-ahead log beside {path}")
     connection.execute("PRAGMA synchronous = FULL")
@@ -325,17 +331,28 @@ class Journal:
     batch = 512
     #: At most this many units share a draft: the thread writes one while the loop makes the next.
     drafts = 128
+    #: A draft of so few units may be written on the loop,
+    few = 2
+    #: as long as commits have lately taken less than this, in seconds.
+    quick = 0.002
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, stopwatch: Callable[[], float] = perf_counter, patience: float = PATIENCE
+    ) -> None:
         self.path = path
+        self._stopwatch = stopwatch
+        self.patience = patience  #: how long the thread waits for another program that has the file, in seconds
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = connect(path)
+        self._connection.execute("PRAGMA busy_timeout = 0")  # whoever can wait says so
         self._readers: list[sqlite3.Connection] = []
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting: deque[_Unit] = deque()  #: units of callers on the loop, in their order
         self._jobs: deque[_Job] = deque()  #: what the loop gave the thread and has no answer to, in its order
         self._called = False  #: whether the loop will look after what waits
         self._drafted: sqlite3.Connection | None = None
+        self._writing = threading.Lock()  #: held by whoever uses the connection
+        self._pace = 1.0  #: what a commit has lately taken, in seconds; at first unknown, and the thread finds out
         self._closed = False
         self.works = 0  #: transactions whose writes are not drafted: what is known of a run may be old after one
         self._thread = threading.Thread(target=self._write, name="hotwash-writer", daemon=True)
@@ -428,6 +445,8 @@ class Journal:
         job = self._draft(units) if drafts else _Job(units)
         if job.draft is not None and job.draft.empty:
             _resolve(job.units)
+        elif self._written_here(job):
+            self._answered(job, loop)
         else:
             self._jobs.append(job)
             self._queue.put(job)
@@ -456,6 +475,17 @@ class Journal:
         self._waiting.extendleft(reversed(undrafted))
         return _Job(drafted, draft)
 
+    def _written_here(self, job: _Job) -> bool:
+        """Write a small draft at once; False where the thread is to do it, because it works or might have to wait."""
+        if job.draft is None or len(job.units) > self.few or self._jobs or self._pace > self.quick:
+            return False
+        if not self._writing.acquire(blocking=False):
+            return False
+        try:
+            return self._try(job, patient=False)
+        finally:
+            self._writing.release()
+
     def _answered(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
         if job in self._jobs:  # else it is what was left when the journal was closed
             self._jobs.remove(job)
@@ -468,16 +498,43 @@ class Journal:
 
     def _write(self) -> None:
         while (job := self._queue.get()) is not None:
-            try:
-                self._commit(job)
-            except BaseException as error:  # noqa: BLE001  the writer must outlive it, and the callers must hear of it
-                self._undo(job, error)
+            with self._writing:
+                self._try(job, patient=True)
             self._answer(job)
+
+    # --- where the connection is held --------------------------------------------------------------------------------
+
+    def _try(self, job: _Job, *, patient: bool) -> bool:
+        """Commit a job or leave the error with its units; False where it would have had to wait, and is not patient."""
+        begun = self._stopwatch()
+        try:
+            if not self._begin(patient):
+                return False
+            self._commit(job)
+        except BaseException as error:  # noqa: BLE001  the writer must outlive it, and the callers must hear of it
+            self._undo(job, error)
+        self._pace += (self._stopwatch() - begun - self._pace) / 8
+        return True
+
+    def _begin(self, patient: bool) -> bool:
+        """Take the file's lock; where another program has it, wait for it if that is asked for."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            if not patient:
+                return False
+            self._connection.execute(f"PRAGMA busy_timeout = {self.patience * 1000:.0f}")
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            finally:
+                self._connection.execute("PRAGMA busy_timeout = 0")
+        return True
 
     def _commit(self, job: _Job) -> None:
         cursor = self._connection.cursor(Direct)
         try:
-            cursor.execute("BEGIN IMMEDIATE")
             if job.draft is not None and not self._write_draft(cursor, job.draft):
                 job.refused = True
                 cursor.execute("BEGIN IMMEDIATE")

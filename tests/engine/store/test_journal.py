@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import sqlite3
 import subprocess
@@ -121,7 +122,7 @@ async def test_a_disk_that_fails_in_the_middle_of_a_commit_undoes_all_of_it(jour
 
 
 async def test_a_locked_database_is_unavailable_until_it_is_released(journal):
-    journal._connection.execute("PRAGMA busy_timeout = 0")
+    journal.patience = 0
     other = connect(journal.path)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageUnavailable, match="locked"):
@@ -129,6 +130,62 @@ async def test_a_locked_database_is_unavailable_until_it_is_released(journal):
     other.execute("ROLLBACK")
     other.close()
     assert await journal.transact(put("a")) == 1
+
+
+def draft(number):
+    def write(tx):
+        tx.execute("INSERT INTO lines VALUES (?)", (str(number),))
+
+    return write
+
+
+def ticking(seconds):
+    """A stopwatch on which each commit takes so long."""
+    ticks = itertools.count()
+    return lambda: next(ticks) * seconds
+
+
+async def writers(path, stopwatch, together=1):
+    """Commit drafts one after another and give the names of the threads that wrote the last of them."""
+    journal, names = Journal(path, stopwatch=stopwatch), []
+    await journal.transact(lambda cursor: cursor.execute("CREATE TABLE lines (text TEXT UNIQUE)") and None)
+    journal._connection.set_trace_callback(
+        lambda sql: names.append(threading.current_thread().name) if sql.startswith("INSERT") else None
+    )
+    for round in range(80):
+        await asyncio.gather(*(journal.commit(draft(f"{round}.{number}")) for number in range(together)))
+    journal.close()
+    return set(names[-10:])
+
+
+async def test_a_small_draft_is_written_by_the_loop_once_commits_are_quick(tmp_path):
+    assert await writers(tmp_path / "test.db", ticking(0.001)) == {threading.main_thread().name}
+
+
+async def test_on_a_slow_disk_the_loop_writes_nothing_itself(tmp_path):
+    assert await writers(tmp_path / "test.db", ticking(0.003)) == {"hotwash-writer"}
+
+
+async def test_a_draft_of_many_is_written_by_the_thread(tmp_path):
+    assert await writers(tmp_path / "test.db", ticking(0.001), together=3) == {"hotwash-writer"}
+
+
+async def test_the_loop_goes_on_while_another_program_has_the_file(tmp_path):
+    journal = Journal(tmp_path / "test.db", stopwatch=ticking(0.0))
+    await journal.transact(lambda cursor: cursor.execute("CREATE TABLE lines (text TEXT UNIQUE)") and None)
+    for number in range(80):
+        await journal.commit(draft(number))
+    other = connect(journal.path)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.ensure_future(journal.commit(draft("late")))
+    for _ in range(5):
+        await asyncio.sleep(0)  # the loop has its turns, and the thread waits for the file
+    assert not waiting.done()
+    other.execute("ROLLBACK")
+    other.close()
+    await waiting
+    assert lines(journal)[-1] == "late"
+    journal.close()
 
 
 async def test_one_whose_caller_has_gone_is_written_all_the_same(journal):
