@@ -247,16 +247,19 @@ def build(
     Raises:
         AlreadyRunning: another engine works on the database.
         NewerSchema: the database was written by a newer version.
+        StorageUnavailable: the database cannot be opened or written.
     """
     from engine.store import schema
-    from engine.store.journal import Lock
+    from engine.store.journal import Lock, opening
 
     database = database_path(config)
     lock = Lock(database)
-    lock.take()
+    with opening(database):
+        lock.take()
     try:
         tellers = Tellers(*([tell] if tell else []))
-        saved = schema.prepare(database)
+        with opening(database):
+            saved = schema.prepare(database)
         if saved is not None:
             tellers("store.upgraded", f"the database was upgraded; as it was before, it is kept as {saved}")
         assembly = _Assembly(config, catalogue, clock or SystemClock(), tellers, lock)

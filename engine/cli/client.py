@@ -130,7 +130,6 @@ async def _alone(folder: Path, name: str, inputs: Mapping[str, Any]) -> dict[str
     from engine import operations
     from engine.reports.values import plain
     from engine.store.codec import encode
-    from engine.store.journal import StorageUnavailable
 
     application = open_alone(folder)
     try:
@@ -139,8 +138,6 @@ async def _alone(folder: Path, name: str, inputs: Mapping[str, Any]) -> dict[str
         raise CommandError(str(error), code=PROBLEMS) from None
     except operations.OperationError as error:
         raise CommandError(str(error)) from None
-    except StorageUnavailable as error:
-        raise CommandError(f"the database cannot be written: {error}", code=PROBLEMS) from None
     finally:
         await application.stop()
     if name != "prune":  # from which nothing follows

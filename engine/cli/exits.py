@@ -53,6 +53,16 @@ def report(error: BaseException) -> int:
         return USAGE
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return INTERRUPTED
+    if _is_of_storage(error):
+        hint = "see that there is space and that you may write there; nothing that was accepted is lost"
+        output.failure(f"the database cannot be used: {error}", hint)
+        return PROBLEMS
     output.failure(f"this is a mistake in Hotwash: {type(error).__name__}", "please report it with the lines below")
     traceback.print_exception(error, file=sys.stderr)
     return BUG
+
+
+def _is_of_storage(error: BaseException) -> bool:
+    from engine.store.journal import StorageUnavailable, unavailable
+
+    return isinstance(error, StorageUnavailable) or unavailable(error)

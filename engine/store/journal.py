@@ -19,7 +19,8 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,6 +55,20 @@ _UNAVAILABLE = frozenset(
 
 class StorageUnavailable(Exception):
     """The database cannot be written: the disk is full, or another program holds it. Nothing was changed."""
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Say of what goes wrong while a database is made ready that it is the database which cannot be had.
+
+    Raises:
+        StorageUnavailable: the disk is full, the folder cannot be written, or the file is no database.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+        raise StorageUnavailable(f"{path}: {reason}") from error
 
 
 class AlreadyRunning(Exception):
@@ -469,7 +484,7 @@ class Journal:
                 continue
             except Exception as error:  # noqa: BLE001  it is its caller's
                 draft.take_back()
-                unit.error = StorageUnavailable(str(error)) if _unavailable(error) else error
+                unit.error = StorageUnavailable(str(error)) if unavailable(error) else error
             drafted.append(unit)
         draft.end()
         self._waiting.extendleft(reversed(undrafted))
@@ -554,7 +569,7 @@ class Journal:
             for sql, values in draft.statements:
                 cursor.execute(sql, values)
         except sqlite3.Error as error:
-            if _unavailable(error):
+            if unavailable(error):
                 raise
             self._connection.rollback()
             return False
@@ -575,7 +590,7 @@ class Journal:
         try:
             unit.result = unit.work(cursor)
         except BaseException as error:
-            if _unavailable(error):
+            if unavailable(error):
                 raise  # the disk is full or the file is locked: it fails for everybody
             cursor.execute("ROLLBACK TO unit")
             unit.error = error
@@ -599,7 +614,8 @@ def _write_rows(cursor: sqlite3.Cursor, rows: Rows, lines: Sequence[Sequence[Any
         cursor.execute(_statement(rows, len(chunk)), values)
 
 
-def _unavailable(error: BaseException) -> bool:
+def unavailable(error: BaseException) -> bool:
+    """Whether an error of SQLite says that the file, not the statement, is the trouble."""
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE
 
 

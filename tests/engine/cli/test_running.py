@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -377,3 +378,34 @@ def test_killing_the_process_while_a_run_waits_and_starting_it_again_finishes_th
     run.kill()
     run.wait(20)
     read_until(process(), "run.finished")
+
+
+@pytest.mark.parametrize(
+    ("command", "room"),
+    [
+        *((["run"], room) for room in (0, 8_192, 65_536)),
+        *((["incident", "declare", "Checkout is slow"], room) for room in (0, 8_192, 65_536)),
+        *((["status"], room) for room in (0, 8_192)),
+    ],
+)
+def test_a_full_disk_at_the_start_is_told_in_a_sentence(folder, command, room):
+    if command == ["status"]:  # which reads, and needs a database to read
+        with_room = subprocess.run(limited(["ticket", "create", "One"], 1 << 30, folder), capture_output=True, cwd=ROOT)
+        assert with_room.returncode == 0
+    done = subprocess.run(limited(command, room, folder), capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("hotwash: ")]
+    assert len(said) == 1
+    assert re.search(r"the database cannot be used: .*(file too large|disk is full|disk i/o error)", said[0], re.I)
+    assert "Traceback" not in done.stderr
+
+
+def limited(command, room, folder):
+    """Give the command line of `hotwash` in a process whose files may not grow beyond `room` bytes."""
+    program = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
+from engine.cli import main
+main()
+"""
+    return [sys.executable, "-c", program, *command, "-C", str(folder)]
