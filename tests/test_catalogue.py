@@ -27,6 +27,7 @@ from engine.workflow.source import read_source
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").rglob("hotwash.yaml"))
+EXAMPLE_WORKFLOWS = [path for folder in EXAMPLES for path in sorted((folder / "workflows").glob("*.yaml"))]
 CATALOGUE = wiring.catalogue()
 DECLARED = [
     item
@@ -137,12 +138,31 @@ def files_of(folder):
 
 
 @pytest.mark.parametrize("folder", EXAMPLES, ids=lambda path: path.name)
-def test_every_example_project_checks_clean(folder, capsys):
+def test_every_example_project_checks_clean(folder, capsys, monkeypatch):
     assert files_of(folder)
+    for name in re.findall(r"\$\{(\w+)\}", (folder / "hotwash.yaml").read_text("utf-8")):
+        monkeypatch.setenv(name, "a-secret-of-some-length")
     code = cli.run(["check", "--project", str(folder)])
     captured = capsys.readouterr()
     assert (code, captured.err) == (0, "")
     assert captured.out.endswith("checked, no problems\n")
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_project_is_introduced_and_stands_in_the_table(folder):
+    introduction = (folder / "README.md").read_text("utf-8")
+    table = (ROOT / "examples" / "README.md").read_text("utf-8")
+    for name in files_of(folder):
+        assert f"workflows/{name}" in introduction
+        assert f"({folder.name}/workflows/{name})" in table
+
+
+@pytest.mark.parametrize("path", EXAMPLE_WORKFLOWS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_every_workflow_of_an_example_is_named_in_a_test_of_that_example(path):
+    tests, project = ROOT / "tests" / "examples", path.parts[-3]
+    files = [*(tests / project).glob("test_*.py"), *tests.glob(f"test_{project.replace('-', '_')}.py")]
+    named = any(f'"{path.stem}"' in file.read_text("utf-8") for file in files)
+    assert named or (tests / project / f"test_{path.stem.replace('-', '_')}.py").is_file()
 
 
 def test_every_shipped_workflow_checks_clean_in_a_new_project(tmp_path, capsys):

@@ -72,9 +72,10 @@ async def test_a_published_report_reminds_nobody_and_files_each_row_once(world, 
     await resolved(world)
     publish(folder, ROW)
     await world.move("1d")
-    publish(folder)
+    publish(folder, "\nA closing word.\n")
     await world.move("4d")
     assert len(chat.to("ada")) == 1
+    assert len(world.runs("file-action-items")) == 2
     assert [(ticket.key, ticket.assignee.id) for ticket in world.subjects("ticket")] == [("HW-1", "linus")]
     (report,) = (folder / "documents").glob("*.md")
     assert "HW-1" in report.read_text("utf-8")
@@ -89,6 +90,7 @@ async def test_a_ticket_is_asked_about_after_a_week_and_closed_where_it_is_not_w
     assert len(chat.to("linus")) == 1
     await world.answer("drop", by="linus")
     assert [ticket.done for ticket in world.subjects("ticket")] == [True]
+    assert [run["state"] for run in world.runs("ask-about-old-tickets")] == ["finished"]
 
 
 async def test_the_story_survives_a_crash_in_the_middle(world, folder, chat):
@@ -98,3 +100,4 @@ async def test_the_story_survives_a_crash_in_the_middle(world, folder, chat):
     await world.move("4d")
     assert len(chat.to("ada")) == 2
     assert len(list((folder / "documents").glob("*.md"))) == 1
+    assert [run["state"] for run in world.runs("report")] == ["finished"]

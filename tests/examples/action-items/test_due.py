@@ -1,0 +1,41 @@
+"""An action item comes due: its assignee is reminded before, the lead asked after."""
+
+from __future__ import annotations
+
+ROW = "| Alert before the queue is full | linus | 2026-03-12 | |"  # a Thursday
+
+
+async def test_the_assignee_is_reminded_two_working_days_before_and_not_earlier(example):
+    await example.postmortem(ROW)
+    await example.move_to_day(10, 12)
+    assert example.said("linus") == []
+    await example.move_to_day(11, 12)
+    assert [text.partition(" is due")[0] for text in example.said("linus", by="due")] == [
+        "HW-1 Alert before the queue is full"
+    ]
+
+
+async def test_the_lead_may_give_two_weeks_more_after_which_it_comes_round_again(example):
+    await example.postmortem(ROW)
+    await example.move_to_day(16, 12)
+    await example.answers("grace", "later")
+    assert f"{example.tickets['HW-1'].due:%m-%d}" == "03-30"
+    await example.move("14d")
+    assert len(example.said("linus", by="due")) == 2
+
+
+async def test_what_is_not_worth_doing_is_closed_with_who_said_so(example):
+    await example.postmortem(ROW)
+    await example.move_to_day(16, 12)
+    await example.answers("grace", "drop")
+    assert example.tickets["HW-1"].done
+    (closed,) = example.events("ticket.closed")
+    assert closed.data["comment"] == "Not worth doing, says Grace."
+
+
+async def test_what_is_done_reminds_nobody(example):
+    await example.postmortem(ROW)
+    await example.does("linus", "close_ticket", ticket="HW-1")
+    await example.move("60d")
+    assert (example.said("linus"), example.asked("grace")) == ([], [])
+    assert example.states("due") == ["stopped"]

@@ -1,0 +1,45 @@
+"""Action items become tickets that are due by the severity of their incident."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+ALERT = "| Alert before the queue is full | linus | | |"
+LIMIT = "| Limit the retries | edith | 2026-03-12 | |"
+
+
+@pytest.mark.parametrize(("severity", "days"), [("sev1", 14), ("sev2", 30), ("sev3", 90)])
+async def test_a_row_without_a_date_is_due_by_the_severity(example, severity, days):
+    await example.postmortem(ALERT, severity=severity)
+    (ticket,) = example.tickets.values()
+    (incident,) = example.subjects("incident")
+    assert ticket.due == incident.resolved_at + timedelta(days=days)
+
+
+async def test_a_row_with_a_date_keeps_it_and_goes_to_its_owners_team(example):
+    await example.postmortem(ALERT, LIMIT)
+    first, second = example.tickets.values()
+    assert (first.team, second.team, second.assignee.id) == ("sre", "payments", "edith")
+    assert f"{second.due:%Y-%m-%d}" == "2026-03-12"
+
+
+async def test_the_document_links_its_tickets_and_files_none_of_them_twice(example):
+    await example.postmortem(ALERT)
+    await example.move("1d")
+    assert "HW-1" in example.document("postmortem").read_text("utf-8")
+    await example.publish("postmortem", LIMIT)
+    await example.move("1d")
+    assert [ticket.title for ticket in example.tickets.values()] == [
+        "Alert before the queue is full",
+        "Limit the retries",
+    ]
+
+
+async def test_a_draft_files_nothing(example):
+    await example.declare()
+    await example.resolve()
+    await example.move("7d")
+    assert example.documents == ["Postmortem: Checkout is slow"]
+    assert example.tickets == {}

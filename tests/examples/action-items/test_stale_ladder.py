@@ -1,0 +1,42 @@
+"""Stale action items climb a ladder, and what moves does not."""
+
+from __future__ import annotations
+
+ROW = "| Alert before the queue is full | linus | 2026-12-31 | |"
+
+
+async def test_the_assignee_is_asked_on_the_first_morning_after_a_week_and_not_before(example):
+    await example.postmortem(ROW)
+    await example.move_to_day(9, 20)
+    assert example.asked("linus") == []
+    await example.move_to_day(10, 10)
+    assert example.asked("linus") == [
+        "HW-1 Alert before the queue is full has not moved for 7 days 22 h. What is in the way?"
+    ]
+
+
+async def test_silence_and_a_call_for_help_climb(example):
+    await example.postmortem(ROW)
+    await example.move_to_day(12, 12)  # two working days without an answer
+    assert len(example.asked("grace")) == 1
+    await example.answers("grace", "help")
+    assert len(example.asked("mary")) == 1
+    await example.answers("mary", "drop")
+    assert example.tickets["HW-1"].done
+
+
+async def test_an_answer_ends_the_climb_and_is_written_to_the_ticket(example):
+    await example.postmortem(ROW)
+    await example.move_to_day(10, 12)
+    await example.answers("linus", "doing")
+    await example.move("3d")
+    assert (example.asked("grace"), example.states("stale-ladder")) == ([], ["finished"])
+    assert "Linus says: nothing" in example.events("ticket.commented")[0].data["comment"]
+
+
+async def test_a_ticket_that_moves_meanwhile_asks_nobody_further(example):
+    await example.postmortem(ROW)
+    await example.move_to_day(10, 12)
+    await example.does("linus", "comment_ticket", ticket="HW-1", text="A first version is out.")
+    await example.move("5d")
+    assert (example.asked("grace"), example.states("stale-ladder")) == ([], ["stopped"])

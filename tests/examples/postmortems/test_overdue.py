@@ -1,0 +1,56 @@
+"""An overdue postmortem reaches the director, and one that is published in time reaches nobody."""
+
+from __future__ import annotations
+
+
+async def resolved(example, severity="sev1"):
+    await example.declare(severity=severity)
+    await example.resolve()
+    await example.answers("linus", "yes")
+
+
+async def test_the_owner_is_reminded_a_day_before_and_the_director_told_on_the_day(example):
+    await resolved(example)  # on a Monday: sev1 is due on the Monday after it
+    await example.move("5d")
+    assert example.said("linus", by="overdue") == []
+    await example.move("1d")
+    assert len(example.said("linus", by="overdue")) == 1
+    assert example.said("mary") == []
+    await example.move("1d")
+    assert example.said("mary") == [
+        "The postmortem of Checkout is slow (sev1) is overdue; Linus can say what it needs."
+    ]
+
+
+async def test_the_deadline_goes_by_the_severity(example):
+    await resolved(example, "sev2")
+    await example.move("13d")
+    assert example.said("mary") == []
+    await example.move("1d")
+    assert len(example.said("mary")) == 1
+
+
+async def test_a_postmortem_in_good_time_reminds_nobody(example):
+    await resolved(example)
+    await example.move("3d")
+    await example.publish("postmortem")
+    await example.move("21d")
+    assert (example.said("linus", by="overdue"), example.said("mary")) == ([], [])
+    assert example.states("overdue") == ["finished"]
+
+
+async def test_one_that_is_published_on_the_last_day_is_not_told_to_the_director(example):
+    await resolved(example)
+    await example.move("6d")
+    await example.publish("postmortem")
+    await example.move("21d")
+    assert (len(example.said("linus", by="overdue")), example.said("mary")) == (1, [])
+
+
+async def test_another_document_does_not_count(example):
+    await resolved(example)
+    await example.declare("Search is slow", "sev2")
+    await example.resolve("INC-2")
+    await example.publish("search")
+    await example.move("8d")
+    assert ["Checkout is slow" in text for text in example.said("mary")] == [True]
