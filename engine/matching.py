@@ -215,7 +215,7 @@ def _match(workflow: Workflow, use: TriggerUse, index: int, event: Event, world:
     if refused is not None:
         return said(refused)
     if use.settle is not None:
-        return said("settling", due=world.add(event.time, use.settle))
+        return said("settling", due=world.counting_in(workflow.during).add(event.time, use.settle))
     return evaluate(workflow, use, index, event, world)
 
 
@@ -237,7 +237,7 @@ def evaluate(workflow: Workflow, use: TriggerUse, index: int, event: Event, worl
     def said(kind: Kind, **more: Any) -> Match:
         return Match(workflow, use, index, kind, **more)
 
-    scope = scope_of(workflow, event, world)
+    scope = scope_of(workflow, event, world.counting_in(workflow.during))
     try:
         if workflow.condition is not None:
             verdict = workflow.condition.test(scope)
@@ -270,7 +270,7 @@ def scope_of(workflow: Workflow, event: Event, world: Lookups) -> Scope:
     if kind is not None and ref is not None:
         later[kind] = lambda: world.subject(kind, ref)
     names = Names({"event": event, "inputs": {}, "steps": {}, "run": {}}, later)
-    return Scope(names, world, world.now, world.directory.zone, world.directory.default_calendar)
+    return Scope(names, world, world.now, world.directory.zone, world.working)
 
 
 def key_of(workflow: Workflow, trigger: Trigger, params: Any, event: Event, scope: Scope) -> str:

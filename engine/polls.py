@@ -45,6 +45,7 @@ class _Check:
     now: datetime
     due: datetime
     connection: str | None
+    during: str | None
 
     @property
     def zone(self) -> str:
@@ -61,7 +62,7 @@ class _Check:
 
     @property
     def calendar(self) -> Calendar:
-        return self.hub.directory.default_calendar
+        return self.hub.directory.calendar_of(self.during)
 
 
 @dataclass(slots=True)
@@ -197,7 +198,7 @@ class Polls:
         assert use is not None
         assert use.trigger.check is not None
         assert use.trigger.next_due is not None
-        check = _Check(self.hub, now, poll.due, getattr(use.params, "connection", None))
+        check = _Check(self.hub, now, poll.due, getattr(use.params, "connection", None), workflow.during)
         found = [self._fact_of(poll, one) for one in await use.trigger.check(use.params, check)]
         fresh: list[Due] = []
         for number, one in enumerate(found):

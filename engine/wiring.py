@@ -347,6 +347,7 @@ class _Assembly:
             tell=self.tell,
             rates={name: one.rate for name, one in config.connections.items() if one.rate is not None},
         )
+        hub.pauses.read(reader)
         executor = Executor(hub)
         intake = Intake(
             hub,

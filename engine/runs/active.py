@@ -110,7 +110,7 @@ class Active:
 
 
 #: Codes of what holds an effect, and is no failure of it.
-_HOLDING = frozenset({"connection-held", "rate-limited"})
+_HOLDING = frozenset({"connection-held", "rate-limited", "closed", "paused"})
 
 
 def summary(state: RunState) -> str:
@@ -121,10 +121,10 @@ def summary(state: RunState) -> str:
     if "intent" in statuses:
         return "running"
     waits = "held" in statuses or "retry" in statuses
-    return "held" if waits and any(map(_waits_for_connection, state.leaves.values())) else "waiting"
+    return "held" if waits and any(map(_is_held, state.leaves.values())) else "waiting"
 
 
-def _waits_for_connection(leaf: Leaf) -> bool:
+def _is_held(leaf: Leaf) -> bool:
     return leaf.status == "held" or (leaf.status == "retry" and (leaf.error or {}).get("code") in _HOLDING)
 
 

@@ -58,7 +58,8 @@ class LookUp:
 class Listen:
     """Wake the run when `due` has come, or when an event of a type arrives whose `field` has `value`.
 
-    `kind` is timer, event, deadline or effect (the result of an effect of another run, whose identity is `value`).
+    `kind` is timer, event, deadline, pause (until a person ends it) or effect (the result of an effect of another run,
+    whose identity is `value`).
     """
 
     path: str
@@ -96,6 +97,18 @@ class End:
     state: Literal["finished", "failed", "stopped"]
     reason: str | None = None
     error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why an effect does not go out now, and until when; None stands for until somebody lets it.
+
+    `code` is a stable name of the reason: connection-held, rate-limited, closed, paused.
+    """
+
+    until: datetime | None
+    code: str
+    why: str
 
 
 Command = Perform | Close | LookUp | Listen | Unlisten | Examined | Refresh | End
@@ -148,8 +161,17 @@ class View(Protocol):
     @property
     def owner(self) -> Person | None: ...
     def effect(self, identity: str) -> KnownEffect | None: ...
-    def held(self, step: Step) -> datetime | None:
-        """Give until when the connection of a step is left alone, None where it works."""
+    def held(self, step: Step, path: str) -> Held | None:
+        """Give what holds back an effect, whatever it says and whoever it goes to; None where it may go out.
+
+        Raises `ValueError` where that would be for ever.
+        """
+
+    def held_for(self, step: Step, path: str, inputs: Any) -> Held | None:
+        """Give what holds back an effect because of whom it goes to; `inputs` are as `check_inputs` gave them."""
+
+    def intended(self, step: Step, identity: str) -> Any:
+        """Give the stored inputs of an effect, as `check_inputs` gave them."""
 
     def events(self, event_type: str, after: int, subjects: Sequence[str] = ()) -> Sequence[tuple[int, Event]]:
         """Give the events of a type after a row, oldest first; where subjects are named, those about one of them."""

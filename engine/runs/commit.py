@@ -139,6 +139,8 @@ class Commit:
                 self.active.listened = self.timed = True
                 tx.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = ?", (run, record.path, kind))
                 tx.execute(LISTEN, (run, record.path, kind, micros(record.data["due"]), None, None, None))
+            if record.kind in ("held", "retry") and record.data["due"] is None:
+                self._listen(tx, Listen(record.path, "pause"))
             if record.kind != "hold":  # that only makes a timer
                 whole = outputs is not None and record.kind == "done" and len(record.data) == 1
                 data = f'{{"outputs":{outputs}}}' if whole else dumps(record.data)
@@ -212,6 +214,8 @@ class Commit:
                 self.timed = self.timed or due is not None
                 if command.kind == "effect":
                     self._listen_for_effect(tx, command)
+                if command.kind == "pause" and self.hub.pauses.of(self.active.run.workflow) is None:
+                    self._look_again(tx)  # it ended between the decision and this commit
                 if command.event_type is not None:
                     self._listen_for_event(tx, command.event_type)
                 values = (run, command.path, command.kind, due, command.event_type, command.field, command.value)
@@ -230,8 +234,11 @@ class Commit:
         self.hub.awaited.add(event_type)
         tx.touch(("waits", event_type))
         if self.looked is not None and not self.again and tx.newest("events") > self.looked:
-            wake(tx, [self.active.run.id])
-            self.again = True
+            self._look_again(tx)
+
+    def _look_again(self, tx: Writing) -> None:
+        wake(tx, [self.active.run.id])
+        self.again = True
 
     def _listen_for_effect(self, tx: Writing, command: Listen) -> None:
         """Look again at once where the result has come between the decision and this commit."""
@@ -241,8 +248,7 @@ class Commit:
         tx.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = 'effect'", (run, command.path))
         known = tx.one("SELECT state FROM effects WHERE identity = ?", (command.value,), None)
         if known is None or known["state"] in _OVER:
-            wake(tx, [run])
-            self.again = True
+            self._look_again(tx)
 
     def _end(self, tx: Writing, end: End, now: datetime) -> None:
         run = self.active.run

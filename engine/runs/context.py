@@ -54,4 +54,7 @@ class ActionContext:
         return self._hub.owner_of(self._active.workflow.owner)
 
     def hours_of(self, person: Person | None) -> Calendar:
+        during = self._active.workflow.during
+        if person is None and during is not None:
+            return self._hub.directory.calendar_of(during)
         return self._hub.hours_of(person)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.domain import Person
-from engine.runs.commands import ANSWERED, Close, Listen, Perform, Refresh, StepError, Unlisten
+from engine.runs.commands import ANSWERED, Close, Held, Listen, Perform, Refresh, StepError, Unlisten
 from engine.runs.state import IN_DOUBT, Leaf, Record, escaped, within
 from engine.runs.stopping import stops
 from engine.runs.turn import Blocked, Env, Stopped, Turn, empty_link, outputs_of, shown
@@ -34,6 +34,10 @@ def effect(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
         case "retry" if due:
             assert leaf is not None
             _hold_back(turn, step, path, env, leaf)
+            if turn.workflow.during is not None:  # of others nothing is asked that their inputs decide
+                with turn.evaluating(step.id, path):
+                    inputs = turn.view.intended(step, str(leaf.identity))
+                _hold_for(turn, step, path, inputs, leaf)
             turn.commands.append(Unlisten(path))
             if step.action is not None and step.action.pending:
                 turn.commands.append(_answer_to(path, str(leaf.identity)))
@@ -58,6 +62,7 @@ def _new(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
         inputs = _inputs(turn, step, path, env)
         checked = turn.view.check_inputs(step, inputs)
         timeout = None if step.timeout is None else turn.length("timeout", step.timeout, turn.scope(path, env))
+    _hold_for(turn, step, path, checked)
     intent: dict[str, Any] = {"identity": identity, "attempt": 1}
     if timeout is not None:
         intent["timeout"] = timeout
@@ -98,21 +103,36 @@ def _keep(turn: Turn, path: str, identity: str, outputs: Mapping[str, Any]) -> M
 
 
 def _hold_back(turn: Turn, step: Step, path: str, env: Env, leaf: Leaf | None = None) -> None:
-    """Block where nothing may go out: after a time-out around it, on a connection that is held, on stale state."""
+    """Block where nothing may go out: after a time-out around it, while something holds it, on stale state."""
     if env.deadline is not None and turn.view.now >= env.deadline:
         raise Blocked
     if turn.state.failing is None and not path.startswith(IN_DOUBT) and stops(turn):
         raise Stopped
-    until = turn.view.held(step)
-    if until is not None:
-        if leaf is not None:
-            turn.commands.append(Unlisten(path))
-        turn.put(path, "held" if leaf is None else "retry", {"due": until})
-        turn.commands.append(Listen(path, "timer", until))
-        raise Blocked
+    with turn.evaluating(step.id, path):
+        held = turn.view.held(step, path)
+    _hold(turn, step, path, held, leaf)
     if turn.view.stale and turn.state.failing is None and not path.startswith(IN_DOUBT):
         turn.ask(Refresh())
         raise Blocked
+
+
+def _hold_for(turn: Turn, step: Step, path: str, inputs: Any, leaf: Leaf | None = None) -> None:
+    with turn.evaluating(step.id, path):
+        held = turn.view.held_for(step, path, inputs)
+    _hold(turn, step, path, held, leaf)
+
+
+def _hold(turn: Turn, step: Step, path: str, held: Held | None, leaf: Leaf | None) -> None:
+    """Record why an effect is held, once for as long as that lasts, and block; the record makes a row that is due."""
+    if held is None:
+        return
+    error = {"message": held.why, "step": step.id, "code": held.code}
+    known = turn.state.leaves.get(path)
+    if known is None or (known.due, known.error) != (held.until, error):
+        turn.put(path, "held" if leaf is None else "retry", {"due": held.until, "error": error})
+        if leaf is not None:
+            turn.commands += [Unlisten(path), Listen(path, "timer" if held.until else "pause", held.until)]
+    raise Blocked
 
 
 # --- identity and inputs ---------------------------------------------------------------------------------------------

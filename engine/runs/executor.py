@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from engine import subjects
-from engine.calendars import Duration
+from engine.calendars import Duration, add
 from engine.domain import Event
 from engine.plugins import (
     Action,
@@ -52,8 +52,10 @@ from engine.runs.active import (
     summary,
     unknown,
 )
+from engine.runs.commands import Held
 from engine.runs.commit import LISTEN, Commit, IdentityClash, Overtaken
 from engine.runs.context import ActionContext
+from engine.runs.holding import Holding
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
     ANSWERED,
@@ -85,8 +87,6 @@ MAX_OUTPUT = 256 * 1024
 ATTEMPT_TIMEOUT = 60.0
 #: How long a connection that refuses our credentials is left alone before it is tried again.
 HOLD = timedelta(minutes=5)
-#: What else goes out on it waits this long while one call tries whether it works again.
-PROBE = timedelta(seconds=15)
 #: How long a run is left alone after the database could not be written.
 PAUSE = timedelta(seconds=5)
 #: A reading or a look that failed is tried again after this.
@@ -124,7 +124,7 @@ class Executor:
         self._awake = hub.clock.monotonic()  #: the same on the scale that nobody sets
         self._doubts: dict[str, float] = {}  #: by identity: when an attempt of this process broke off, on that scale
         self.active: dict[int, Active] = {}
-        self.held: dict[str, Hold] = {}  #: by connection
+        self.holding = Holding(hub)
         self.limits = Limits(hub)
         self.paused: dict[int, datetime] = {}  #: runs that wait for the database to be writable, and until when
         self._calls = asyncio.Semaphore(self.max_calls)
@@ -138,7 +138,7 @@ class Executor:
         if self.stopping or len(self.active) >= self.max_begun:
             return None
         active = Active(run, RunState(run), workflow, event=event, written=run.state, new=True, fresh=True)
-        view = CommittedView(self.hub, active, self.held_until, world)
+        view = CommittedView(self.hub, active, self.holding, world)
         try:
             outcome = advance(workflow, active.state, view)
         except Unsettled:
@@ -291,7 +291,7 @@ class Executor:
         """Advance on one snapshot of the database; give also how often it was woken and which events it looked at."""
         snapshot = Snapshot(self.hub.reader)
         world = Lookups(cast("sqlite3.Connection", snapshot), self.hub.directory, self.hub.clock.now())
-        view = CommittedView(self.hub, active, self.held_until, world)
+        view = CommittedView(self.hub, active, self.holding, world)
         try:
             seen = 0
             if active.woken:
@@ -399,7 +399,7 @@ class Executor:
             self.hub.tell("effect.unseen", f"{identity}: it could not be looked for: {error}", run=active.run.uid)
             return self._rest(active, path, self.hub.clock.now() + AGAIN)
         if found is not None:
-            return self._success(path, identity, effect, step, found)
+            return self._success(active, path, identity, effect, step, found)
         self.limits.looked_for.add(identity)
         return None
 
@@ -420,7 +420,7 @@ class Executor:
         if not after or row["at"] is None:
             return None
         last = max(instant(row["at"]), self.born)  # what was made again after a look has no record of its own
-        pause = self._attempt_limit(step, leaf.timeout) + after
+        pause = self._attempt_limit(active, step, leaf.timeout) + after
         left = self._doubts.get(str(leaf.identity), self._awake) + pause - self.hub.clock.monotonic()
         visible = last + timedelta(seconds=pause)
         return visible if left < TICK else max(visible, self.hub.clock.now() + timedelta(seconds=left))
@@ -510,15 +510,10 @@ class Executor:
             checked, created = Checked(row["inputs"], loads(row["inputs"]), None), instant(row["created"])
         assert step.action is not None
         connection = self._connection_of(step.action, step)
-        hold = self.held.get(connection) if connection is not None else None
-        if hold is not None:
-            until = self._left_alone(hold)
-            if until is not None:
-                return self._hold(active, path, leaf, step, until, hold.why, fresh=fresh)
-        turn = await self.limits.turn(connection, identity) if goes_out and self.hub.rates else None
-        if turn is not None:
-            why = self.limits.why(connection)
-            return self._hold(active, path, leaf, step, turn, why, "rate-limited", fresh=fresh)
+        hold = self.holding.connections.get(connection) if connection is not None else None
+        held = await self._held(active, path, step, identity, checked) if goes_out else self.holding.connection(step)
+        if held is not None:
+            return self._hold(active, path, leaf, step, held, fresh=fresh)
         self.limits.looked_for.discard(identity)
         if hold is not None:
             hold.probing = True
@@ -528,9 +523,9 @@ class Executor:
         except ConnectionBroken as error:
             if connection is None:
                 return self._failure(step, leaf, path, str(error), "connection-broken", False)
-            hold = self.held[connection] = Hold(self.hub.clock.now() + HOLD, str(error))
+            hold = self.holding.connections[connection] = Hold(self.hub.clock.now() + HOLD, str(error))
             self.hub.tell("connection.held", f"{connection} is held: {error}", connection=connection, until=hold.until)
-            return self._hold(active, path, leaf, step, hold.until, hold.why, fresh=fresh)
+            return self._hold(active, path, leaf, step, Held(hold.until, "connection-held", hold.why), fresh=fresh)
         except Exception as error:  # noqa: BLE001  a plugin's bug is the run's failure, not the engine's
             if isinstance(error, RetryLater) and error.too_often and error.after:
                 await self.limits.close(connection, error.after)
@@ -538,9 +533,21 @@ class Executor:
         finally:
             if hold is not None:
                 hold.probing = False
-        if connection is not None and self.held.pop(connection, None) is not None:
+        if connection is not None and self.holding.connections.pop(connection, None) is not None:
             self.hub.tell("connection.works", f"{connection} works again", connection=connection)
-        return self._success(path, identity, effect, step, outcome, leaf.timeout)
+        return self._success(active, path, identity, effect, step, outcome, leaf.timeout)
+
+    async def _held(self, active: Active, path: str, step: Step, identity: str, checked: Checked) -> Held | None:
+        """Give what keeps a call from being made now: what has come since it was decided, or its connection's rate."""
+        workflow = active.workflow
+        held = self.holding.at_all(workflow, step, path)
+        if held is None and workflow.during is not None:
+            held = self.holding.towards(workflow, step, path, self._params(step, checked))
+        if held is not None or not self.hub.rates:
+            return held
+        connection = self._connection_of(step.action, step) if step.action is not None else None
+        turn = await self.limits.turn(connection, identity)
+        return Held(turn, "rate-limited", self.limits.why(connection)) if turn is not None else None
 
     def _fault(
         self, active: Active, path: str, step: Step, identity: str, checked: Checked, error: Exception
@@ -575,7 +582,7 @@ class Executor:
         assert action is not None
         params = self._params(step, checked)
         context = ActionContext(self.hub, active, step, effect)
-        async with asyncio.timeout(self._attempt_limit(step, timeout)):
+        async with asyncio.timeout(self._attempt_limit(active, step, timeout)):
             if _is_async(action.function):
                 return await action.function(params, context)
             return await asyncio.to_thread(action.function, params, context)
@@ -588,21 +595,31 @@ class Executor:
         context = {"people": self.hub.directory.people}
         return step.action.params.model_validate(dict(checked.stored), context=context)
 
-    def _attempt_limit(self, step: Step, timeout: Duration | None) -> float:
+    def _attempt_limit(self, active: Active, step: Step, timeout: Duration | None) -> float:
         """Give how long one attempt may take, in seconds; the time-out of a question is that of its answer."""
         if timeout is None or (step.action is not None and step.action.pending):
             return ATTEMPT_TIMEOUT
         now = self.hub.clock.now()
-        return (self.hub.lookups().add(now, timeout) - now).total_seconds()
+        return (self._after(active, now, timeout) - now).total_seconds()
+
+    def _after(self, active: Active, now: datetime, length: Duration) -> datetime:
+        return add(now, length, self.hub.directory.calendar_of(active.workflow.during))
 
     def _success(
-        self, path: str, identity: str, effect: Effect, step: Step, outcome: Any, timeout: Duration | None = None
+        self,
+        active: Active,
+        path: str,
+        identity: str,
+        effect: Effect,
+        step: Step,
+        outcome: Any,
+        timeout: Duration | None = None,
     ) -> Result:
         assert step.action is not None
         self._doubts.pop(identity, None)
         if isinstance(outcome, Pending):
             now = self.hub.clock.now()
-            due = self.hub.lookups().add(now, timeout) if timeout is not None else None
+            due = self._after(active, now, timeout) if timeout is not None else None
             pending = Record(path, "pending", {"outputs": dict(outcome.outputs), "due": due})
             did = (identity, "pending", step.action.name, outcome.outputs)
             return Result([pending], *did, attempt=effect.attempt, effect=effect)
@@ -649,36 +666,18 @@ class Executor:
         path: str,
         leaf: Leaf,
         step: Step,
-        until: datetime,
-        why: str,
-        code: str = "connection-held",
+        held: Held,
         *,
         fresh: bool,
     ) -> Result:
         """Take the intent back: what is held is decided anew when it goes out. A further attempt keeps its inputs."""
-        error = {"message": why, "step": step.id, "code": code}
+        error = {"message": held.why, "step": step.id, "code": held.code}
         if leaf.attempt > 1 or not fresh:
-            data = {"attempt": leaf.attempt, "due": until, "error": error}
+            data = {"attempt": leaf.attempt, "due": held.until, "error": error}
             return Result([Record(path, "retry", data)], leaf.identity, "intent", error=error, attempt=leaf.attempt)
         active.fresh = False  # its row is there when it goes out
-        held = Record(path, "held", {"due": until, "error": error})
-        return Result([held], leaf.identity, "held", error=error)
-
-    def held_until(self, step: Step) -> datetime | None:
-        """Give until when the connection of a step is left alone, None where it is not."""
-        assert step.action is not None
-        try:
-            hold = self.held[self._connection_of(step.action, step) or ""]
-        except (KeyError, ActionError):  # what is not configured fails when it is performed
-            return None
-        return self._left_alone(hold)
-
-    def _left_alone(self, hold: Hold) -> datetime | None:
-        """Give until when nothing goes out on a held connection; None where a call may try it."""
-        now = self.hub.clock.now()
-        if now < hold.until:
-            return hold.until
-        return now + PROBE if hold.probing else None
+        record = Record(path, "held", {"due": held.until, "error": error})
+        return Result([record], leaf.identity, "held", error=error)
 
     def _effect(self, active: Active, path: str, identity: str, at: datetime, attempt: int) -> Effect:
         run = active.run

@@ -12,6 +12,7 @@ from engine.clock import Clock
 from engine.config.rates import Rate
 from engine.domain import Person
 from engine.log import Tell
+from engine.runs.pauses import Pauses
 from engine.store.journal import Journal
 from engine.store.lookups import Directory, Lookups
 from engine.workflow.library import WorkflowLibrary
@@ -39,6 +40,7 @@ class Hub:
     tell: Tell
     #: how often a connection may be called, by its name; one that is not there, as often as it likes
     rates: Mapping[str, Rate] = field(default_factory=dict)
+    pauses: Pauses = field(default_factory=Pauses)
     #: called after a commit that wrote events
     events_written: Callable[[], None] = lambda: None
     #: called after a commit that wrote something that falls due

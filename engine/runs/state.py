@@ -131,6 +131,9 @@ class RunState:
             setattr(leaf, name, data[name])
         leaf.asked = tuple(leaf.asked)
         self._take(data)
+        if status == "held":  # its inputs are evaluated anew when it goes out, and a vendor is asked anew for them
+            self.answers.pop(path, None)
+            self.asking.pop(path, None)
 
     def _closed(self, path: str, _data: Mapping[str, Any]) -> None:
         self.leaves.pop(path, None)

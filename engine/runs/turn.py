@@ -132,9 +132,8 @@ class Turn:
         }
         if state.run.subject_type is not None:
             later[state.run.subject_type] = lambda: view.subject
-        directory = view.world.directory
         now = state.asking.get(path, view.now)
-        return Scope(Names(names, later), view.world, now, directory.zone, directory.default_calendar)
+        return Scope(Names(names, later), view.world, now, view.world.directory.zone, view.world.working)
 
     def _run(self, error: Any) -> Mapping[str, Any]:
         run = self.state.run

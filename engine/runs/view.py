@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from engine.domain import Event, Person
 from engine.runs.active import Active, Checked
+from engine.runs.commands import Held
+from engine.runs.holding import Holding
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
     KnownEffect,
@@ -58,9 +60,9 @@ class Snapshot:
 class CommittedView:
     """The world as committed when a step is decided (`interpreter.View`)."""
 
-    def __init__(self, hub: Hub, active: Active, held_until: Callable[[Step], datetime | None], world: Lookups) -> None:
-        self._hub, self._active, self._held_until = hub, active, held_until
-        self.world = world
+    def __init__(self, hub: Hub, active: Active, holding: Holding, world: Lookups) -> None:
+        self._hub, self._active, self._holding = hub, active, holding
+        self.world = world.counting_in(active.workflow.during)
         self.now = world.now
 
     @property
@@ -121,8 +123,16 @@ class CommittedView:
             return None
         return KnownEffect(row["state"], row["run"], loads(row["result"]))
 
-    def held(self, step: Step) -> datetime | None:
-        return self._held_until(step)
+    def held(self, step: Step, path: str) -> Held | None:
+        return self._holding.at_all(self._active.workflow, step, path)
+
+    def held_for(self, step: Step, path: str, inputs: Checked) -> Held | None:
+        return self._holding.towards(self._active.workflow, step, path, inputs.params)
+
+    def intended(self, step: Step, identity: str) -> Checked:
+        row = effect_row(self._reader, identity)
+        assert row is not None, identity
+        return self.check_inputs(step, loads(row["inputs"]))
 
     def events(self, event_type: str, after: int, subjects: Sequence[str] = ()) -> Sequence[tuple[int, Event]]:
         about = f" AND subject IN ({', '.join('?' * len(subjects))})" if subjects else ""

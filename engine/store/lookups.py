@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from engine import calendars
 from engine.calendars import Calendar, Duration
@@ -80,6 +80,10 @@ class Directory:
     zone: str
     vars: Mapping[str, Any] = field(default_factory=dict)
 
+    def calendar_of(self, during: str | None) -> Calendar:
+        """Give the calendar that a workflow's `during` names; the default one where it names none that there is."""
+        return self.calendars.get(during or "", self.default_calendar)
+
 
 @dataclass(slots=True)
 class Lookups:
@@ -89,6 +93,16 @@ class Lookups:
     directory: Directory
     now: datetime
     answers: Mapping[str, Any] = field(default_factory=dict)
+    during: str | None = field(default=None, kw_only=True)  #: of the workflow that is evaluated
+
+    def counting_in(self, during: str | None) -> Self:
+        """Give the same world with the working days of a workflow that has this `during`."""
+        return self if during == self.during else replace(self, during=during)
+
+    @property
+    def working(self) -> Calendar:
+        """The calendar that `5bd` counts in."""
+        return self.directory.calendar_of(self.during) if self.during else self.directory.default_calendar
 
     # --- records -----------------------------------------------------------------------------------------------------
 
@@ -182,7 +196,7 @@ class Lookups:
 
     def _younger(self, kind: str, last: Duration) -> tuple[str, list[Any]]:
         """Bound the age: from when it began by its own account where that is known, else since it was first seen."""
-        since = calendars.subtract(self.now, last, self.directory.default_calendar)
+        since = calendars.subtract(self.now, last, self.working)
         began = _BEGAN.get(kind)
         if began is None:
             return "first_seen >= ?", [micros(since)]
@@ -236,7 +250,7 @@ class Lookups:
             del rest["subject"]
         if last is not None:
             parts.append("time >= ?")
-            arguments.append(micros(calendars.subtract(self.now, last, self.directory.default_calendar)))
+            arguments.append(micros(calendars.subtract(self.now, last, self.working)))
         if not private:
             parts.append("private = 0")
         return " AND ".join(parts), arguments, rest
@@ -277,7 +291,7 @@ class Lookups:
 
     def add(self, at: datetime, length: Duration) -> datetime:
         """Add a duration in the calendar that counts here."""
-        return calendars.add(at, length, self.directory.default_calendar)
+        return calendars.add(at, length, self.working)
 
 
 class Unsettled(BaseException):

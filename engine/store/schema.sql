@@ -167,4 +167,11 @@ CREATE TABLE rows (
   data JSON NOT NULL,
   PRIMARY KEY (connection, "key")
 );
-INSERT INTO alembic_version VALUES ('0001');
+CREATE TABLE pauses (
+  workflow TEXT NOT NULL,
+  since BIGINT NOT NULL,
+  "by" TEXT NOT NULL,
+  until BIGINT,
+  PRIMARY KEY (workflow)
+);
+INSERT INTO alembic_version VALUES ('0002');

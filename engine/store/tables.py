@@ -193,7 +193,7 @@ waits = Table(
     Column("id", _Id, primary_key=True),
     Column("run", BigInteger),
     Column("path", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # timer, event, hold, deadline, effect, settle
+    Column("kind", Text, nullable=False),  # timer, event, hold, deadline, pause, effect, settle
     Column("due", BigInteger),
     Column("event_type", Text),
     Column("field", Text),
@@ -208,6 +208,14 @@ waits = Table(
     Index("waits_event", "event_type", "field", "value"),
     Index("waits_settle", "workflow", "trigger", "subject"),
     Index("waits_effect", "value", where="kind = 'effect'"),
+)
+
+pauses = Table(
+    "pauses",
+    Column("workflow", Text, primary_key=True),  # empty: all
+    Column("since", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("until", BigInteger),  # when it ended; nobody makes up for its time
 )
 
 schedules = Table(

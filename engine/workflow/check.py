@@ -21,7 +21,7 @@ from engine.workflow.check_base import MISSING_KEY, UNKNOWN_CALENDAR, WRONG_TYPE
 from engine.workflow.check_expressions import EFFECT, KEYS, PLAIN, WATCHED, Expressions, Known
 from engine.workflow.check_on import Triggers, read_triggers
 from engine.workflow.check_steps import Steps, Surroundings
-from engine.workflow.model import Step, Tree, Workflow
+from engine.workflow.model import RECIPIENT, Step, Tree, Workflow
 from engine.workflow.source import Mapping as MappingNode
 from engine.workflow.source import Node, Scalar, SourceFile
 
@@ -216,22 +216,26 @@ class _File:
             "once_per": self.expressions.keys(once_per, "once_per", early, KEYS) if once_per is not None else None,
             "timeout": self.expressions.length(root.get("timeout"), "timeout", known),
             "owner": self.report.person_or_team(root.get("owner"), "owner"),
+            "during": self._during(root.get("during")),
         }
+
+    def _during(self, node: Node | None) -> str | None:
+        name = self.report.text(node, "during")
+        if name is None or not isinstance(node, Scalar):
+            return None
+        names = (*self.report.names.calendars, RECIPIENT)
+        self.report.known(UNKNOWN_CALENDAR, name, node, names, f"no calendar is called '{name}'", "calendars")
+        return name
 
     def _not_yet(self, root: MappingNode, known: Known) -> None:
         """Hold the keys of later releases against their form, and say that they do nothing yet."""
-        during = root.get("during")
-        text = self.report.text(during, "during")
-        if text is not None and isinstance(during, Scalar):
-            message = f"no calendar is called '{text}'"
-            self.report.known(UNKNOWN_CALENDAR, text, during, self.report.names.calendars, message, "calendars")
         self._concurrency(root.get("concurrency"), known)
         outputs = self.report.mapping(root.get("outputs"), "outputs")
         for entry in outputs.entries if outputs is not None else ():
             self.report.name(entry.key, "an output")
             self.expressions.tree(entry.value, entry.key.text, known, PLAIN)
         self.report.text(root.get("moved_from"), "moved_from")
-        for key in ("during", "concurrency", "inputs", "outputs", "moved_from"):
+        for key in ("concurrency", "inputs", "outputs", "moved_from"):
             if (scalar := root.key(key)) is not None:
                 self.report.not_yet(f"'{key}'", scalar)
 

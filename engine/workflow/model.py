@@ -15,6 +15,9 @@ from engine.plugins import Action, Params, Trigger
 from engine.problems import Span
 from engine.workflow.expressions import Expression, Text
 
+#: `during:` of a workflow whose effects go by the working hours of whom they go to.
+RECIPIENT = "recipient"
+
 Tree = Any
 Length = Duration | Text
 
@@ -136,6 +139,7 @@ class Workflow:
     condition: Expression | None = None
     once_per: tuple[Expression, ...] | None = None
     stop_when: Expression | None = None
+    during: str | None = None  #: a calendar's name, or `RECIPIENT`
     timeout: Length | None = None
     vars: tuple[tuple[str, Tree], ...] = ()
     steps: tuple[Step, ...] = ()

@@ -105,7 +105,11 @@ _FILE_KEYS: Mapping[str, Schema] = {
     "if": _CONDITION,
     "once_per": {**_KEYS, "description": "One run per value."},
     "stop_when": {**_CONDITION, "description": "Ends the run when it comes true."},
-    "during": {"type": "string", "description": "A calendar: effects outside of it are held."},
+    "during": {
+        "type": "string",
+        "description": "A calendar, or `recipient` for the hours of whom each message goes to: "
+        "effects outside of them are held.",
+    },
     "concurrency": _CONCURRENCY,
     "timeout": _DURATION,
     "vars": {"type": "object", "propertyNames": _NAME},

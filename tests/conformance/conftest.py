@@ -16,12 +16,17 @@ PROJECT = """\
 timezone: UTC
 owner: grace
 people: people.yaml
+calendars:
+  default: {hours: {mon-fri: "09:00-17:00"}}
+  office: {timezone: Europe/Prague, hours: {mon-fri: "11:00-17:00"}}
+  night: {timezone: Europe/Prague, hours: {sun: "02:00-04:00"}}
 """
 PEOPLE = """\
 people:
   ada: {name: Ada, email: ada@example.org}
   grace: {name: Grace, email: grace@example.org}
   mary: {name: Mary, email: mary@example.org}
+  kate: {name: Kate, email: kate@example.org, timezone: America/New_York}
 """
 
 

@@ -61,7 +61,10 @@ class FakeView:
     def effect(self, identity):
         return None
 
-    def held(self, step):
+    def held(self, step, path):
+        return None
+
+    def held_for(self, step, path, inputs):
         return None
 
     def made_here(self, event):

@@ -58,7 +58,8 @@ def later(tmp_path):
     def make(more="pass"):
         folder = tmp_path / "migrations"
         (folder / "versions").mkdir(parents=True)
-        for name in ("env.py", "versions/0001_first.py"):
+        versions = (f"versions/{path.name}" for path in (schema.MIGRATIONS / "versions").glob("0*.py"))
+        for name in ("env.py", *versions):
             (folder / name).write_bytes((schema.MIGRATIONS / name).read_bytes())
         (folder / "versions" / "0900_mood.py").write_text(NEXT.format(head=schema.HEAD, more=more))
         return folder

@@ -1,0 +1,237 @@
+"""Effects that are held until a calendar opens, or a person lets them go (LANGUAGE 5, PROMISES 1.3, 1.8)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from conformance_sites import MONDAY
+
+from engine.plugins import RetryLater
+
+HOUR = timedelta(hours=1)
+#: The office opens at eleven in Prague, which is ten o'clock UTC; each test begins at nine, on a Monday.
+SAYS = "during: office\nsteps: [{uses: chat.post, with: {text: '${{ incident.title }} ${{ incident.severity }}'}}]"
+
+
+async def test_an_effect_outside_its_calendar_goes_out_when_that_opens_and_not_before(site):
+    async with site(SAYS) as world:
+        await world.declared()
+        await world.move("59m")
+        assert (world.said, world.state) == ([], "held")
+        await world.move("2m")
+        assert (world.said, world.state) == (["P1 sev2"], "finished")
+        assert timedelta() <= world.chat.at["P1 sev2"] - (MONDAY + HOUR) < timedelta(minutes=1)
+
+
+async def test_an_effect_inside_its_calendar_goes_out_at_once(site):
+    async with site(SAYS) as world:
+        await world.move("90m")
+        await world.declared()
+        assert world.said == ["P1 sev2"]
+
+
+async def test_what_a_held_effect_says_is_evaluated_when_it_goes_out(site):
+    async with site(SAYS) as world:
+        await world.declared(severity="sev2")
+        await world.incident("updated", severity="sev1")
+        await world.move("61m")
+        assert world.said == ["P1 sev1"]
+
+
+async def test_a_run_whose_effect_is_held_is_stopped_as_soon_as_its_condition_says(site):
+    async with site(f"stop_when: not incident.open\n{SAYS}") as world:
+        await world.declared()
+        await world.incident("resolved")
+        assert world.state == "stopped"
+        await world.move("1d")
+        assert world.said == []
+
+
+async def test_the_if_of_a_step_is_not_decided_again_when_it_goes_out(site):
+    async with site("""
+during: office
+steps:
+  - if: incident.severity == "sev2"
+    uses: chat.post
+    with: {text: "${{ incident.severity }}"}
+""") as world:
+        await world.declared(severity="sev2")
+        await world.incident("updated", severity="sev1")
+        await world.move("61m")
+        assert world.said == ["sev1"]
+
+
+async def test_a_held_effect_goes_out_when_its_calendar_opens_after_a_restart(site):
+    async with site(SAYS) as world:
+        await world.declared()
+        await world.is_down_for("30m")
+        assert world.said == []
+        await world.move("31m")
+        assert (world.said, world.state) == (["P1 sev2"], "finished")
+
+
+async def test_a_calendar_that_opened_and_closed_while_the_engine_was_down_holds_until_it_opens_again(site):
+    async with site(SAYS) as world:
+        await world.declared()
+        await world.is_down_for("12h")
+        assert (world.said, world.state) == ([], "held")
+        await world.move("12h59m")
+        assert world.said == []
+        await world.move("2m")
+        assert world.said == ["P1 sev2"]
+
+
+async def test_a_clock_set_back_delays_a_held_effect_and_repeats_none(site):
+    async with site(SAYS) as world:
+        await world.declared()
+        await world.move("50m")
+        await world.set_clock("30m", back=True)
+        await world.move("39m")
+        assert world.said == []
+        await world.move("2m")
+        assert world.said == ["P1 sev2"]
+        await world.set_clock("2h", back=True)
+        await world.move("3h")
+        assert world.said == ["P1 sev2"]
+
+
+async def test_a_clock_put_forward_past_the_opening_sends_what_was_held_once(site):
+    async with site(SAYS) as world:
+        await world.declared()
+        await world.set_clock("2h")
+        await world.move("1m")
+        assert world.said == ["P1 sev2"]
+
+
+async def test_each_item_of_a_loop_is_held_for_itself(site):
+    async with site("""
+during: recipient
+steps:
+  - for_each: '["ada", "kate"]'
+    uses: chat.nudge
+    with: {to: "${{ item }}", text: "for ${{ item }}"}
+  - uses: chat.post
+    with: {text: all}
+""") as world:
+        await world.declared()  # at nine UTC, at night in New York
+        assert (world.said, world.state) == (["for ada"], "held")
+        await world.move("4h59m")
+        assert world.said == ["for ada"]
+        await world.move("2m")
+        assert world.said == ["for ada", "for kate", "all"]
+
+
+async def test_a_question_is_held_until_all_who_are_asked_work(site):
+    async with site("""
+during: recipient
+steps:
+  - id: ok
+    uses: chat.ask
+    timeout: 1h
+    with: {to: [ada, kate], text: ok?, choices: {yes: "Yes"}}
+  - uses: chat.post
+    with: {text: "${{ steps.ok.answer or steps.ok.timed_out }}"}
+""") as world:
+        await world.declared()
+        await world.move("4h59m")
+        assert world.said == []
+        await world.move("2m")
+        await world.answer("yes", "kate")
+        assert world.said == ["ok?", "yes"]
+
+
+async def test_what_goes_to_nobody_in_person_goes_by_the_default_calendar(site):
+    async with site("during: recipient\nsteps: [{uses: chat.post, with: {text: a}}]") as world:
+        await world.declared("a")
+        assert world.said == ["a"]
+        await world.move("9h")
+        await world.declared("b")
+        assert world.states == ["finished", "held"]
+        await world.move("15h")
+        assert world.said == ["a", "a"]
+
+
+async def test_what_is_only_rows_of_ours_is_held_as_what_goes_out_is(site):
+    async with site("""
+during: office
+steps:
+  - uses: incident.assign
+    with: {role: commander, to: ada}
+""") as world:
+        await world.declared()
+        assert (world.state, world.effects()) == ("held", [])
+        await world.move("61m")
+        assert world.state == "finished"
+
+
+def refuse(message):
+    raise RetryLater("503")
+
+
+async def test_a_further_attempt_is_held_until_the_calendar_opens_again(site):
+    async with site("""
+during: office
+steps: [{uses: chat.post, retry: {max: 3, every: 2h, at_most: 2h}, with: {text: a}}]
+""") as world:
+        await world.move("6h30m")  # half an hour before the office closes
+        world.chat.before = refuse
+        await world.declared()
+        world.chat.before = lambda message: None
+        await world.move("3h")
+        assert (world.said, world.state) == ([], "held")
+        await world.move("16h")
+        assert (world.said, world.state) == (["a"], "finished")
+
+
+NIGHT = "during: night\nsteps: [{uses: chat.post, with: {text: a}}]"
+
+
+async def test_a_calendar_that_opens_in_the_hour_that_is_skipped_opens_at_its_end(site):
+    async with site(NIGHT) as world:
+        await world.move("21d")
+        await world.declared()
+        await world.move("5d15h59m")  # one o'clock UTC on 29 March, when two in Prague is three
+        assert world.said == []
+        await world.move("2m")
+        assert world.said == ["a"]
+
+
+async def test_a_calendar_that_opens_in_the_hour_that_is_repeated_opens_at_the_first_of_them(site):
+    async with site(NIGHT) as world:
+        await world.move("231d")
+        await world.declared()
+        await world.move("5d14h59m")  # midnight UTC on 25 October, when it is two in Prague for the first time
+        assert world.said == []
+        await world.move("2m")
+        assert world.said == ["a"]
+
+
+async def test_business_days_of_a_workflow_count_in_its_own_calendar(site):
+    async with site("""
+during: night
+steps:
+  - wait: 1bd
+  - uses: chat.post
+    with: {text: a}
+""") as world:
+        await world.move("5d17h")  # three in the night of Sunday, in Prague
+        await world.declared()
+        await world.move("6d23h")
+        assert world.said == []
+        await world.move("61m")
+        assert world.said == ["a"]
+
+
+async def test_a_timeout_around_a_held_effect_ends_it(site):
+    async with site("""
+during: office
+steps:
+  - timeout: 30m
+    continue_on_error: true
+    steps: [{uses: chat.post, with: {text: late}}]
+  - uses: chat.post
+    with: {text: on}
+""") as world:
+        await world.declared()
+        await world.move("2h")
+        assert world.said == ["on"]
