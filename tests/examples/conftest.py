@@ -55,10 +55,9 @@ class Example(World):
 
     async def fires(self, name: str = "QueueIsFull", *, lasts: str | None = "5m", **fields: Any) -> None:
         """Let an alert of checkout fire, and end after a while, or go on."""
-        ref, began = f"alerts:{name}", self.now
-        state = {"fingerprint": name, "name": name, "severity": "sev3", "service": "checkout", **fields}
-        state |= {"started_at": began, "firing": True, "ended_at": None}
-        await self.happens("alerts", Fact("alert.firing", began, "alert", ref, state))
+        state = {"fingerprint": name, "name": name, "severity": "sev3", "service": "checkout", "started_at": self.now}
+        state |= {"firing": True, "ended_at": None, **fields}
+        await self.happens("alerts", Fact("alert.firing", self.now, "alert", f"alerts:{name}", state))
         if lasts is not None:
             await self.move(lasts)
             await self.ends(name)
@@ -146,5 +145,6 @@ async def example(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     project = EXAMPLES / request.path.parent.name
     left_behind = shutil.ignore_patterns(".hotwash", "documents", "reviews", "status")
     folder = Path(shutil.copytree(project, tmp_path / "project", ignore=left_behind))
-    async with Example(folder, MONDAY, wiring.open_application) as world:
+    secrets = {"ALERTMANAGER_TOKEN": "a-token-of-some-length"}
+    async with Example(folder, MONDAY, wiring.open_application, environ=secrets) as world:
         yield world

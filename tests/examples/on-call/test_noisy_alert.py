@@ -1,0 +1,47 @@
+"""The same alert three times in a week: a ticket and a review, once."""
+
+from __future__ import annotations
+
+
+async def fires(example, times, *, every="1d", name="QueueIsFull"):
+    for _ in range(times):
+        await example.fires(name)
+        await example.move(every)
+
+
+async def test_the_third_time_files_a_ticket_and_books_a_review(example):
+    await fires(example, 2)
+    assert (example.tickets, example.reviews) == ({}, [])
+    await fires(example, 1)
+    (ticket,), (review,) = example.tickets.values(), example.reviews
+    assert (ticket.title, ticket.assignee.id) == ("QueueIsFull fired 3 times in a week", "grace")
+    assert {person.id for person in review.attendees} == {"grace", "linus"}
+    assert example.in_office_hours(review.start)
+    assert example.said("#sre")[0].startswith("QueueIsFull fired 3 times in a week: HW-1, review ")
+
+
+async def test_nothing_more_is_made_of_it_while_the_ticket_is_open(example):
+    await fires(example, 6)
+    assert (list(example.tickets), len(example.reviews), len(example.said("#sre"))) == (["HW-1"], 1, 1)
+
+
+async def test_it_comes_back_when_the_ticket_is_closed_and_the_alert_still_fires(example):
+    await fires(example, 3)
+    await example.does("grace", "close_ticket", ticket="HW-1")
+    await fires(example, 1)
+    assert list(example.tickets) == ["HW-1", "HW-2"]
+
+
+async def test_three_times_in_three_weeks_and_three_alerts_once_each_are_nothing(example):
+    await fires(example, 3, every="4d")
+    for name in ("DiskIsFull", "CertificateEnds", "QueueIsSlow"):
+        await fires(example, 1, name=name)
+    assert (example.tickets, example.runs("noisy-alert")) == ({}, [])
+
+
+async def test_an_alert_that_goes_on_firing_has_fired_once(example):
+    began = example.now
+    for _ in range(5):
+        await example.fires(lasts=None, started_at=began)
+        await example.move("4h")
+    assert example.tickets == {}
