@@ -15,6 +15,15 @@ async def test_the_assignee_is_reminded_two_working_days_before_and_not_earlier(
     ]
 
 
+async def test_a_reminder_comes_in_the_working_hours_of_whom_it_goes_to(example):
+    await example.postmortem("| Limit the retries | edith | 2026-03-12T10:00+01:00 | |")
+    await example.move_to_day(10, 12, 59)  # 08:59 in New York, where summer time has begun
+
+    assert example.said("edith", by="due") == []
+    await example.move_to_day(10, 13, 1)
+    assert len(example.said("edith", by="due")) == 1
+
+
 async def test_the_lead_may_give_two_weeks_more_after_which_it_comes_round_again(example):
     await example.postmortem(ROW)
     await example.move_to_day(16, 12)

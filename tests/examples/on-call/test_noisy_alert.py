@@ -20,6 +20,14 @@ async def test_the_third_time_files_a_ticket_and_books_a_review(example):
     assert example.said("#sre")[0].startswith("QueueIsFull fired 3 times in a week: HW-1, review ")
 
 
+async def test_what_cries_at_night_is_filed_in_the_morning(example):
+    await example.move("14h")  # midnight
+    await fires(example, 3, every="10m")
+    assert (example.tickets, example.states("noisy-alert")) == ({}, ["held"])
+    await example.move("10h")
+    assert list(example.tickets) == ["HW-1"]
+
+
 async def test_nothing_more_is_made_of_it_while_the_ticket_is_open(example):
     await fires(example, 6)
     assert (list(example.tickets), len(example.reviews), len(example.said("#sre"))) == (["HW-1"], 1, 1)

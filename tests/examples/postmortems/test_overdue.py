@@ -9,14 +9,14 @@ async def resolved(example, severity="sev1"):
     await example.answers("linus", "yes")
 
 
-async def test_the_owner_is_reminded_a_day_before_and_the_director_told_on_the_day(example):
+async def test_the_owner_is_reminded_a_working_day_before_and_the_director_told_on_the_day(example):
     await resolved(example)  # on a Monday: sev1 is due on the Monday after it
-    await example.move("5d")
+    await example.move("3d")
     assert example.said("linus", by="overdue") == []
     await example.move("1d")
     assert len(example.said("linus", by="overdue")) == 1
     assert example.said("mary") == []
-    await example.move("1d")
+    await example.move("3d")
     assert example.said("mary") == [
         "The postmortem of Checkout is slow (sev1) is overdue; Linus can say what it needs."
     ]
@@ -27,6 +27,15 @@ async def test_the_deadline_goes_by_the_severity(example):
     await example.move("13d")
     assert example.said("mary") == []
     await example.move("1d")
+    assert len(example.said("mary")) == 1
+
+
+async def test_a_deadline_at_night_is_told_in_the_morning(example):
+    await example.move("13h")
+    await resolved(example)
+    await example.move("7d")
+    assert (example.said("mary"), example.states("overdue")) == ([], ["held"])
+    await example.move("10h")
     assert len(example.said("mary")) == 1
 
 
