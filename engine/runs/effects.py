@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -171,6 +172,8 @@ def _inputs(turn: Turn, step: Step, path: str, env: Env) -> dict[str, Any]:
     """Render the inputs; a template becomes its text."""
     assert step.action is not None
     scope = turn.scope(path, env)
+    if step.action.capability == "chat" and "to" in step.inputs:
+        scope = _as_read_by(turn, turn.render(step.inputs["to"], scope, markdown=False), scope)
     fields = {(f.alias or name): f for name, f in step.action.params.model_fields.items()}
     inputs: dict[str, Any] = {}
     for name, tree in step.inputs.items():
@@ -182,6 +185,15 @@ def _inputs(turn: Turn, step: Step, path: str, env: Env) -> dict[str, Any]:
     if step.template is not None:
         inputs[step.template.into] = _template(turn, step.template, scope)
     return inputs
+
+
+def _as_read_by(turn: Turn, to: Any, scope: Scope) -> Scope:
+    """Let times be shown in the zone of the one person whom a message goes to."""
+    people = turn.view.world.directory.people
+    someone = to[0] if isinstance(to, list | tuple) and len(to) == 1 else to
+    person = people.person(someone) if isinstance(someone, str) else someone
+    zone = people.join(person).timezone if isinstance(person, Person) else None
+    return scope if zone is None else replace(scope, zone=zone)
 
 
 def _template(turn: Turn, use: TemplateUse, scope: Scope) -> Any:

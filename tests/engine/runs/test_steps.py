@@ -312,3 +312,23 @@ def _fails(times, message="busy"):
             raise RetryLater(message)
 
     return before
+
+
+async def test_a_time_in_a_message_to_one_person_is_shown_in_their_zone(engine):
+    async with engine("""
+steps:
+  - {uses: chat.nudge, with: {to: ada, text: "${{ now() | local }}"}}
+  - {uses: chat.nudge, with: {to: grace, text: "${{ now() | local }} and ${{ now() | local('Asia/Tokyo') }}"}}
+  - {uses: chat.ask, with: {to: ["${{ person('grace') }}", ada], text: "${{ now() | local }}", choices: {fine: "Fine"}}}
+""") as world:
+        people = (world.folder / "people.yaml").read_text("utf-8")
+        (world.folder / "people.yaml").write_text(
+            people.replace("name: Grace,", "name: Grace, timezone: America/New_York,")
+        )
+        await world.restart()
+        await world.declared()
+        assert world.said == [
+            "Mon 2 Mar 2026 09:00 UTC",
+            "Mon 2 Mar 2026 04:00 EST and Mon 2 Mar 2026 18:00 JST",
+            "Mon 2 Mar 2026 09:00 UTC",
+        ]

@@ -21,7 +21,7 @@ async def test_a_reminder_comes_in_the_working_hours_of_whom_it_goes_to(example)
 
     assert example.said("edith", by="due") == []
     await example.move_to_day(10, 13, 1)
-    assert len(example.said("edith", by="due")) == 1
+    assert example.said("edith", by="due") == ["HW-1 Limit the retries is due Thu 12 Mar 2026 05:00 EDT."]
 
 
 async def test_the_lead_may_give_two_weeks_more_after_which_it_comes_round_again(example):
