@@ -19,14 +19,14 @@ from typing import Any
 
 from engine import subjects
 from engine.domain import Event
-from engine.matching import KEPT, Listeners, Match, match, sentence, settled
-from engine.plugins import Fact
+from engine.matching import KEPT, Listeners, Match, by_hand, match, sentence, settled
+from engine.plugins import OURSELVES, Fact
 from engine.runs.executor import Begun
 from engine.runs.hub import Hub
 from engine.runs.rows import RECORD, going_about, save_row, wake, wake_about
 from engine.runs.state import Run
 from engine.store.codec import dumps, encode, micros
-from engine.store.journal import StorageUnavailable, Undrafted, Writing
+from engine.store.journal import Direct, StorageUnavailable, Undrafted, Writing
 from engine.store.lookups import Lookups, Uncommitted, Unsettled, event_of, identity
 from engine.store.tables import insert
 from engine.store.tables import runs as runs_table
@@ -66,6 +66,10 @@ class Accepted:
     events: tuple[int, ...] = ()
     duplicates: int = 0
     ignored: str | None = None
+
+
+class NotStarted(Exception):
+    """A person wanted a workflow to start, and it does not; the text says why. Nothing was written."""
 
 
 @dataclass(slots=True)
@@ -206,6 +210,40 @@ class Intake:
 
         await self.hub.journal.transact(write)
         self.listeners = Listeners(workflows.values())
+
+    # --- by hand -----------------------------------------------------------------------------------------------------
+
+    async def start_by_hand(
+        self, fact: Fact, workflow: Workflow, given: Mapping[str, Any], *, again: bool
+    ) -> tuple[str, Mapping[str, Any]]:
+        """Start a workflow that has the trigger `manual`; give the verdict and its detail, once both are committed.
+
+        The request and what it starts are one commit, so that the answer holds without an engine that runs.
+
+        Raises:
+            NotStarted: `stop_when` holds already, or a condition cannot be evaluated.
+            StorageUnavailable: nothing was written.
+        """
+
+        def write(cursor: Direct) -> _MatchWrite:
+            now = self.hub.clock.now()
+            recorded = subjects.record(cursor, OURSELVES, fact, now)
+            event = recorded.event
+            assert event is not None
+            world = Lookups(cursor.connection, self.hub.directory, now)
+            index, use = next((i, use) for i, use in enumerate(workflow.triggers) if use.name == fact.type)
+            found = by_hand(workflow, use, index, event, world, given, again)
+            if found.kind != "start":
+                raise NotStarted(sentence(found.kind, found.detail))
+            matching = _MatchWrite(self, recorded.events[0], event, [found])
+            matching.woken = matching(cursor)
+            return matching
+
+        async with self._lock:
+            matching = await self.hub.journal.transact(write)
+        self._after(matching.woken, matching)
+        kind, _, detail = next(one for one in matching.told if one[1] == workflow.id)
+        return kind, detail
 
     # --- matching ----------------------------------------------------------------------------------------------------
 
@@ -401,9 +439,9 @@ class _MatchWrite:
         times = (micros(now), micros(now))
         number = tx.insert(_RUN, (uid, *values, *about_what, "running", event.depth, wakes, *times))
         tx.touch(about, ("runs about", event.subject))
-        if self.settled is not None:
-            self._round(tx, number, 1, now)
-        self._verdict(tx, workflow.id, "start", number, {"run": uid, "key": key}, now)
+        if self.settled is not None or one.inputs:
+            self._round(tx, number, 1, now, one.inputs)
+        self._verdict(tx, workflow.id, "start", number, {"run": uid, "key": key, **self._who(one)}, now)
         if self.world is None:
             return [number]
         run = Run(number, uid, *values[:4], self.number, self.number, one.use.name, *about_what, event.depth, now)
@@ -428,16 +466,23 @@ class _MatchWrite:
             (round_, self.number, one.workflow.version, one.use.name, self.event.depth, micros(now), row["id"]),
         )
         tx.touch(("run of", one.workflow.id, one.key), ("runs about", self.event.subject))
-        self._round(tx, row["id"], round_, now)
-        detail = {"run": row["uid"], "key": one.key, "round": round_}
+        self._round(tx, row["id"], round_, now, one.inputs)
+        detail = {"run": row["uid"], "key": one.key, "round": round_, **self._who(one)}
         self._verdict(tx, one.workflow.id, "taken_up", row["id"], detail, now)
         return [int(row["id"])]
 
-    def _round(self, tx: Writing, run: int, number: int, now: datetime) -> None:
+    def _round(
+        self, tx: Writing, run: int, number: int, now: datetime, inputs: Mapping[str, Any] | None = None
+    ) -> None:
         """Record that a round begins, and the newest event then: in a settle time, others came after its own."""
         since = self.number if self.settled is None else tx.newest("events")
-        data = dumps({"n": number, "event": self.event.id, "since": since})
-        tx.add(RECORD, (run, "", "round", data, micros(now)))
+        data = {"n": number, "event": self.event.id, "since": since, **({"inputs": inputs} if inputs else {})}
+        tx.add(RECORD, (run, "", "round", dumps(data), micros(now)))
+
+    def _who(self, one: Match) -> dict[str, Any]:
+        """Give who started a run by hand, so that the verdict says that a person decided."""
+        actor = self.event.actor
+        return {"by": actor.name} if one.inputs is not None and actor is not None else {}
 
     def _going(self, tx: Writing, one: Match) -> sqlite3.Row | None:
         """Give the run for the same subject into which this occasion is folded, where the trigger folds."""

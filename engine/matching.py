@@ -17,6 +17,7 @@ from engine.plugins import Trigger
 from engine.store.codec import digest, dumps, encode
 from engine.store.lookups import Lookups
 from engine.subjects import MAX_DEPTH
+from engine.workflow import inputs
 from engine.workflow.expressions import EvaluationError, Expression, Scope, Verdict, compile_expression, index_key
 from engine.workflow.listening import compared, varies
 from engine.workflow.model import TriggerUse, Workflow
@@ -55,6 +56,7 @@ class Match:
     due: datetime | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
     keep: bool = False
+    inputs: Mapping[str, Any] | None = None  #: that a person gave
 
 
 class Listeners:
@@ -250,6 +252,24 @@ def evaluate(workflow: Workflow, use: TriggerUse, index: int, event: Event, worl
         return _failed(workflow, use, index, error)
 
 
+def by_hand(
+    workflow: Workflow, use: TriggerUse, index: int, event: Event, world: Lookups, given: Mapping[str, Any], again: bool
+) -> Match:
+    """Say what it means that a person starts a workflow: `if` is not looked at, for they have decided."""
+
+    def said(kind: Kind, **more: Any) -> Match:
+        return Match(workflow, use, index, kind, **more)
+
+    scope = scope_of(workflow, event, world, given)
+    try:
+        if workflow.stop_when is not None and _stopped_already(workflow, workflow.stop_when, scope):
+            return said("stopped_already", detail={"stop_when": workflow.stop_when.text})
+        key = key_of(workflow, use.trigger, use.params, event, scope)
+    except Exception as error:  # noqa: BLE001  a plugin's key may raise anything
+        return _failed(workflow, use, index, error)
+    return said("start", key=f"{key}/again/{event.id}" if again else key, inputs=given)
+
+
 def _stopped_already(workflow: Workflow, condition: Expression, scope: Scope) -> bool:
     """Whether `stop_when` holds; one that reads what only a run knows is left to the run."""
     if condition.names & {"steps", "run"}:
@@ -260,17 +280,24 @@ def _stopped_already(workflow: Workflow, condition: Expression, scope: Scope) ->
     return condition.holds(scope)
 
 
-def scope_of(workflow: Workflow, event: Event, world: Lookups) -> Scope:
-    """Give the names that `if`, `once_per` and `stop_when` of a file may read."""
+def scope_of(workflow: Workflow, event: Event, world: Lookups, given: Mapping[str, Any] | None = None) -> Scope:
+    """Give the names that `if`, `once_per` and `stop_when` of a file may read; `given` are inputs a person gave."""
     kind, ref = event.subject_type, event.subject
     later: dict[str, Callable[[], Any]] = {
         "vars": lambda: dict(world.directory.vars),
         "workflow": lambda: {"id": workflow.id, "name": workflow.name, "owner": workflow.owner},
+        "inputs": lambda: inputs.resolve(workflow, _inputs(workflow, event, given), world),
     }
     if kind is not None and ref is not None:
         later[kind] = lambda: world.subject(kind, ref)
-    names = Names({"event": event, "inputs": {}, "steps": {}, "run": {}}, later)
+    elif workflow.subject is not None:
+        later[workflow.subject] = lambda: None
+    names = Names({"event": event, "steps": {}, "run": {}}, later)
     return Scope(names, world, world.now, world.directory.zone, world.working)
+
+
+def _inputs(workflow: Workflow, event: Event, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return given if given is not None else inputs.of_event(workflow, event.subject)
 
 
 def key_of(workflow: Workflow, trigger: Trigger, params: Any, event: Event, scope: Scope) -> str:
@@ -332,6 +359,8 @@ def sentence(kind: str, detail: Mapping[str, Any] | None = None) -> str:
         text += f": {detail['message']}"
     elif kind == "stopped_already" and detail.get("stop_when"):
         text += f": {detail['stop_when']}"
+    if detail.get("by"):
+        text += f" by hand, by {detail['by']}: 'if' was not looked at"
     return text
 
 

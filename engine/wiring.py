@@ -32,7 +32,8 @@ from engine.domain import Person, Roster
 from engine.log import Tell, Tellers
 from engine.plugins import Action, ActionError, Catalogue, Declaration, Storage, Trigger
 from engine.problems import Problem, ProblemError, Span, declare
-from engine.workflow.check import Names, check_workflow, emitted_types
+from engine.workflow.calling import Callees
+from engine.workflow.check import Names, check_workflow, emitted_types, signature_of
 from engine.workflow.library import Compile, WorkflowLibrary, read_templates, workflow_files
 from engine.workflow.model import Step, Workflow
 from engine.workflow.source import SourceFile, read_file, read_source
@@ -164,7 +165,9 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
     addresses = [person.email for person in roster.people.values() if person.email]
     providers = {name: catalogue.providers.get(one.provider) for name, one in config.connections.items()}
     paths = workflow_files(config.workflows)
-    return Names(
+    files = {path.stem: path for path in paths}
+    callees = Callees(lambda name: _file_of(config, files.get(name)), lambda file: signature_of(file, catalogue, names))
+    names = Names(
         connections={name: declared.serves if declared else () for name, declared in providers.items()},
         providers={name: one.provider for name, one in config.connections.items()},
         use=config.use,
@@ -178,7 +181,21 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
         workflows=[path.stem for path in paths],
         events=[kind for path in paths for kind in _emitted(path)],
         timezone=config.timezone,
+        callees=callees,
     )
+    return names
+
+
+def _file_of(config: Config, path: Path | None) -> SourceFile | None:
+    """Read a workflow file that another calls; whoever reads it for itself says what is wrong with it."""
+    if path is None:
+        return None
+    try:
+        data = read_file(path)
+    except OSError:
+        return None
+    shown = path.relative_to(config.folder) if path.is_relative_to(config.folder) else path
+    return read_source(str(shown), data)[0]
 
 
 def _emitted(path: Path) -> set[str]:
@@ -216,8 +233,11 @@ def library_of(config: Config, catalogue: Catalogue) -> WorkflowLibrary:
     def compiler() -> Compile:
         names = names_of(config, catalogue)
 
-        def compile(file: SourceFile, templates: Mapping[str, str]) -> tuple[Workflow | None, list[Problem]]:
-            return check_workflow(file, catalogue, replace(names, templates=templates))
+        def compile(
+            file: SourceFile, templates: Mapping[str, str], kept: bool
+        ) -> tuple[Workflow | None, list[Problem]]:
+            callees = None if kept else names.callees  # they may have changed since
+            return check_workflow(file, catalogue, replace(names, templates=templates, callees=callees))
 
         return compile
 

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "init": "engine.cli.init",
     "check": "engine.cli.check",
     "run": "engine.cli.running",
+    "start": "engine.cli.start",
     "events": "engine.cli.events",
     "runs": "engine.cli.runs",
     "demo": "engine.cli.demo",

@@ -36,7 +36,9 @@ _MAYBE_EVENT = re.compile(r"[0-9a-f]{3,}")
 def explain(
     what: Annotated[
         str,
-        typer.Argument(metavar="EVENT|CODE|ACTION|TRIGGER|PROVIDER", help="What to explain.", show_default=False),
+        typer.Argument(
+            metavar="EVENT|CODE|ACTION|TRIGGER|PROVIDER|WORKFLOW", help="What to explain.", show_default=False
+        ),
     ],
     workflow: Annotated[
         str | None, typer.Argument(metavar="WORKFLOW", help="What an event meant to this workflow alone.")
@@ -46,7 +48,7 @@ def explain(
 ) -> None:
     """Say what an event led to and why, or why not, for every workflow that listened.
 
-    Or what a problem code means, or what an action, a trigger or a provider does and takes.
+    Or what a problem code means, or what an action, a trigger, a provider or a workflow does and takes.
     """
     if workflow is not None or _EVENT.fullmatch(what):
         reading.explain_event(what, workflow, project, as_json=json)
@@ -56,13 +58,13 @@ def explain(
         _print_code(code)
         return
     catalogue, config = listing.open_or_bare(project)
-    if explain_name(what, catalogue, config):
+    if explain_name(what, catalogue, config) or _explain_workflow(what, catalogue, config):
         return
     if _MAYBE_EVENT.fullmatch(what):
         reading.explain_event(what, None, project, as_json=json)
         return
     raise exits.CommandError(
-        f"no event, code, action, trigger or provider is called '{what}'", hint=_nearest(what, catalogue)
+        f"no event, code, action, trigger, provider or workflow is called '{what}'", hint=_nearest(what, catalogue)
     )
 
 
@@ -93,6 +95,29 @@ def explain_name(name: str, catalogue: Catalogue, config: Config | None) -> bool
         _print_provider(name, catalogue.providers.get(name), catalogue.sources.get(name))
         found = True
     return found
+
+
+def _explain_workflow(name: str, catalogue: Catalogue, config: Config | None) -> bool:
+    """Print what a workflow of the project takes and gives; False where none has that name."""
+    from engine.workflow.calling import CALL
+    from engine.workflow.inputs import list_of, takes
+
+    wanted = name.removeprefix(CALL)
+    found = next((one for one in listing.signatures(catalogue, config) if one.id == wanted), None)
+    if found is None:
+        return False
+    _print_heading(found.id, "workflow", "built in", found.description)
+    rows = [
+        (f"  {one.name}", takes(one), "required" if one.required else _default(list_of(one.default)), one.description)
+        for one in found.inputs
+    ]
+    if rows:
+        output.say("\ninputs (--input NAME=VALUE, or with: of a step that calls it)")
+        output.table(("  NAME", "TYPE", "DEFAULT", "WHAT"), rows)
+    _print_fields("outputs (steps.ID.… of a step that calls it, beside failed, error and stopped)", found.outputs)
+    output.say(f"\nabout      {found.subject or 'nothing in particular'}")
+    output.say(f"called by  uses: {CALL}{found.id}")
+    return True
 
 
 def _print_code(code: Code) -> None:

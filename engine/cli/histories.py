@@ -134,10 +134,10 @@ def _facts(run: Report, times: Times) -> Iterator[tuple[str, str]]:
         yield "about", about(run["subject"])
     event = run["event"]
     if event:
-        yield "because", f"{event['type']} by {event['source']} at {times.exact(event['time'])}  {event['id']}"
+        yield "because", f"{_because(event)} at {times.exact(event['time'])}  {event['id']}"
     if run["round"] > 1 and run["round_event"]:
         again = run["round_event"]
-        yield "round", f"{run['round']}, taken up by {again['type']} at {times.exact(again['time'])}  {again['id']}"
+        yield "round", f"{run['round']}, taken up: {_because(again)} at {times.exact(again['time'])}  {again['id']}"
     yield "started", times.exact(run["created"])
     if run["ended"]:
         yield "ended", times.exact(run["ended"])
@@ -147,6 +147,13 @@ def _facts(run: Report, times: Times) -> Iterator[tuple[str, str]]:
         yield "decide", f"hotwash runs decide {run['id']} repeat|skip|done"
     elif run["state"] == "failed":
         yield "retry", f"hotwash runs retry {run['id']}"
+
+
+def _because(event: Report) -> str:
+    """Say what began a run; where a person did, who."""
+    if event["type"] == "manual" and event["actor"]:
+        return f"started by hand by {brief(event['actor'])} ('if' was not looked at)"
+    return f"{event['type']} by {event['source']}"
 
 
 def _history(run: Report, times: Times) -> Iterator[tuple[str, str, str]]:
@@ -289,8 +296,13 @@ def _call(key: str) -> str:
     return f"{name}({', '.join(json.dumps(plain(value), ensure_ascii=False) for value in given)})"
 
 
+def _given(data: Report) -> str:
+    """Show the inputs that somebody gave."""
+    return f", with {inputs(data['inputs'])}" if data.get("inputs") else ""
+
+
 _SENTENCES: Mapping[str, Callable[[Report, Times], str | None]] = {
-    "round": lambda d, t: f"round {d['n']} begins, by {d.get('event')}",
+    "round": lambda d, t: f"round {d['n']} begins, by {d.get('event')}" + _given(d),
     "vars": lambda d, t: (
         "vars: " + ", ".join(f"{name} = {brief(value)}" for name, value in d["values"].items()) if d["values"] else None
     ),

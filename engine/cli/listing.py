@@ -15,6 +15,7 @@ from engine.problems import ProblemError
 if TYPE_CHECKING:
     from engine.config import Config
     from engine.plugins import Action, Catalogue, Provider, Source
+    from engine.workflow.calling import Signature
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -92,7 +93,9 @@ def workflows(project: ProjectOption = None, json: JsonOption = False) -> int:
         raise ProblemError(*opened.problems)
     read = read_workflows(opened)
     rows = [_workflow_row(one) for one in read]
-    _print(rows, ("workflow", "on", "mode", "owner", "name"), as_json=json, empty="there are no workflows yet")
+    _print(
+        rows, ("workflow", "on", "inputs", "mode", "owner", "name"), as_json=json, empty="there are no workflows yet"
+    )
     problems = [problem for one in read for problem in one.problems]
     if problems and not json:
         output.note(f"{output.count(problems)}: 'hotwash check' says which")
@@ -101,10 +104,11 @@ def workflows(project: ProjectOption = None, json: JsonOption = False) -> int:
 
 def _workflow_row(one: ReadWorkflow) -> dict[str, Any]:
     if one.workflow is None:
-        return {"workflow": one.path.stem, "on": [], "mode": "has errors", "owner": None, "name": None}
+        return {"workflow": one.path.stem, "on": [], "inputs": [], "mode": "has errors", "owner": None, "name": None}
     return {
         "workflow": one.workflow.id,
         "on": [use.name for use in one.workflow.triggers],
+        "inputs": [given.name for given in one.workflow.inputs],
         "mode": one.workflow.mode,
         "owner": one.workflow.owner,
         "name": one.workflow.name,
@@ -123,6 +127,17 @@ def open_or_bare(start: Path | None) -> tuple[Catalogue, Config | None]:
         return wiring.catalogue(), None
     opened = open_project(start)
     return opened.catalogue, opened.config
+
+
+def signatures(catalogue: Catalogue, config: Config | None) -> list[Signature]:
+    """Give what each workflow of the project takes and gives when another calls it, by its id."""
+    from engine import wiring
+
+    names = wiring.names_of(config, catalogue) if config is not None else None
+    if names is None or names.callees is None:
+        return []
+    found = [names.callees.signature(name) for name in sorted(names.workflows)]
+    return [one for one in found if one is not None]
 
 
 def connection_of(action: Action, config: Config | None) -> str | None:

@@ -12,8 +12,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def schema(project: ProjectOption = None) -> None:
-    """Print the JSON schema of workflow files, with the actions and triggers of the project's plugins."""
+    """Print the JSON schema of workflow files, with the project's plugins and the workflows that may be called."""
     from engine.workflow.schema import editor_schema
 
-    catalogue, _ = listing.open_or_bare(project)
-    output.as_json(editor_schema(catalogue))
+    catalogue, config = listing.open_or_bare(project)
+    output.as_json(editor_schema(catalogue, listing.signatures(catalogue, config)))

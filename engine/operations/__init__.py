@@ -34,6 +34,7 @@ from engine.operations.incidents import (
 )
 from engine.operations.questions import AnswerQuestion, answer_question
 from engine.operations.runs import CancelRun, DecideRun, RetryRun, cancel_run, decide_run, retry_run
+from engine.operations.starting import StartWorkflow, start_workflow
 from engine.operations.tickets import (
     AssignTicket,
     CommentTicket,
@@ -76,6 +77,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "close_ticket": Operation(close_ticket, TurnTicket),
     "reopen_ticket": Operation(reopen_ticket, TurnTicket),
     "answer_question": Operation(answer_question, AnswerQuestion),
+    "start_workflow": Operation(start_workflow, StartWorkflow),
     "retry_run": Operation(retry_run, RetryRun),
     "cancel_run": Operation(cancel_run, CancelRun),
     "decide_run": Operation(decide_run, DecideRun),

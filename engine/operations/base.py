@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -133,8 +134,24 @@ def find_subject(application: Application, kind: str, ref: str, method: str) -> 
         NotFound: nothing is called that.
         Refused: several are, or the connection that keeps it cannot do this.
     """
+    row = find_kept(application, kind, ref)
+    provider = application.providers.get(row["connection"])
+    if not hasattr(provider, method):
+        why = application.disabled.get(row["connection"])
+        text = f"'{row['id']}' is kept by connection '{row['connection']}'"
+        raise Refused(f"{text}, which is off: {why}" if why else f"{text}, which only tells us of it: change it there")
+    return Kept(row["connection"], provider, subject_of(kind, json.loads(row["state"])))
+
+
+def find_kept(application: Application, kind: str, ref: str) -> sqlite3.Row:
+    """Find the row of a subject by its id or its key, whatever the key's case: `id connection state`.
+
+    Raises:
+        NotFound: nothing is called that.
+        Refused: several are.
+    """
     wanted = ref.strip()
-    rows = application.reader.execute(
+    rows: list[sqlite3.Row] = application.reader.execute(
         "SELECT id, connection, state FROM subjects WHERE type = ? AND (id = ? OR upper(id) = ? OR upper(key) = ?)",
         (kind, wanted, wanted.upper(), wanted.upper()),
     ).fetchall()
@@ -144,13 +161,7 @@ def find_subject(application: Application, kind: str, ref: str, method: str) -> 
     if len(rows) > 1:
         ids = ", ".join(row["id"] for row in rows)
         raise Refused(f"several are called '{ref}': name one of {ids}")
-    row = rows[0]
-    provider = application.providers.get(row["connection"])
-    if not hasattr(provider, method):
-        why = application.disabled.get(row["connection"])
-        text = f"'{row['id']}' is kept by connection '{row['connection']}'"
-        raise Refused(f"{text}, which is off: {why}" if why else f"{text}, which only tells us of it: change it there")
-    return Kept(row["connection"], provider, subject_of(kind, json.loads(row["state"])))
+    return rows[0]
 
 
 def _newest(application: Application, kind: str) -> list[str]:

@@ -82,7 +82,7 @@ def _row(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def _event(reader: sqlite3.Connection, number: int) -> dict[str, Any] | None:
-    row = reader.execute("SELECT uid, id, type, source, time FROM events WHERE id = ?", (number,)).fetchone()
+    row = reader.execute("SELECT uid, id, type, source, time, actor FROM events WHERE id = ?", (number,)).fetchone()
     if row is None:
         return None
     return {
@@ -91,6 +91,7 @@ def _event(reader: sqlite3.Connection, number: int) -> dict[str, Any] | None:
         "type": row["type"],
         "source": row["source"],
         "time": iso(row["time"]),
+        "actor": read(row["actor"]),
     }
 
 

@@ -4,7 +4,7 @@ A *path* names one performance of a step: the ids of the groups around it and it
 a loop and `#n` inside a repeat: `ladder#2/ask`, `file[ab12]/make`; signs of an item's key that would be read as part
 of the path are written `%2F`. The empty path is the run itself, `!vars` its variables.
 
-Kinds of record: of the run `round vars failing retried ended`; of a step `decided items asking lookup deadline
+Kinds of record: of the run `round vars stopping failing retried ended`; of a step `decided items asking lookup deadline
 failed`; of an effect or a wait `held intent retry pending parked closed wait done failed`; of a repeat `begun
 iterated repeated`.
 """
@@ -89,6 +89,7 @@ class RunState:
 
     run: Run
     since: int = field(init=False)  #: the newest event when the round began
+    inputs: Mapping[str, Any] | None = None  #: what somebody gave; None where an event started it
     vars: Mapping[str, Any] | None = None
     decided: dict[str, bool] = field(default_factory=dict)
     items: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class RunState:
     cursors: dict[str, int] = field(default_factory=dict)
     taken: dict[str, set[int]] = field(default_factory=dict)  #: events that ended waits, by the item around them
     retries: int = 0  #: how often a person let it go on after it had failed
+    stopping: Mapping[str, Any] | None = None  #: the run that called it wants it ended: `state` and `reason`
     failing: Mapping[str, Any] | None = None
     ended: str | None = None
 
@@ -119,6 +121,7 @@ class RunState:
         for name in self.__slots__:
             setattr(self, name, getattr(fresh, name))
         self.since = data.get("since", self.run.round_event)
+        self.inputs = data.get("inputs")
 
     def _leaf(self, path: str, status: LeafStatus, data: Mapping[str, Any]) -> None:
         leaf = self.leaves.get(path)
@@ -158,7 +161,7 @@ class RunState:
             for path in [p for p in table if within(p, "on_failure") or within(p, "owner")]:
                 del table[path]
         self.retries += 1
-        self.failing, self.ended = None, None
+        self.failing, self.stopping, self.ended = None, None, None
 
     def _begin_again(self) -> None:
         """Let what a time-out cut off go on: waits begin anew, attempts and iterations that were due later come now."""
@@ -215,6 +218,7 @@ _APPLY: dict[str, Callable[[RunState, str, Mapping[str, Any]], None]] = {
     "iterated": lambda s, p, d: s.pauses.__setitem__(p, Pause(d["n"], d.get("due"))),
     "begun": lambda s, p, d: s.pauses.__setitem__(p, Pause(d["n"], running=True)),
     "repeated": RunState._repeated,
+    "stopping": lambda s, p, d: setattr(s, "stopping", d),
     "failing": lambda s, p, d: setattr(s, "failing", d),
     "retried": RunState._retried,
     "ended": lambda s, p, d: setattr(s, "ended", d["state"]),

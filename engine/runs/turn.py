@@ -12,6 +12,7 @@ from engine.calendars import Duration, parse_duration
 from engine.runs.commands import Command, LookUp, StepError, View
 from engine.runs.state import Leaf, Record, RunState
 from engine.store.codec import decode, encode
+from engine.workflow import inputs
 from engine.workflow.expressions import EvaluationError, Expression, NeedLookup, Scope, Text
 from engine.workflow.model import Length, Workflow
 from engine.workflow.scope import Names
@@ -120,20 +121,30 @@ class Turn:
             "steps": env.outputs,
             "item": known.get("item"),
             "iteration": known.get("iteration"),
-            "inputs": {},
         }
         if "arriving" in known:
             names["event"] = known["arriving"]
         later: dict[str, Callable[[], Any]] = {
             "event": lambda: view.event,
+            "inputs": self._inputs,
             "vars": lambda: {**view.world.directory.vars, **(state.vars or known.get("vars_so_far") or {})},
             "run": lambda: self._run(known.get("run_error")),
             "workflow": lambda: {"id": self.workflow.id, "name": self.workflow.name, "owner": self.workflow.owner},
         }
         if state.run.subject_type is not None:
             later[state.run.subject_type] = lambda: view.subject
+        elif self.workflow.subject is not None:  # somebody started it without saying about which
+            names[self.workflow.subject] = None
         now = state.asking.get(path, view.now)
         return Scope(Names(names, later), view.world, now, view.world.directory.zone, view.world.working)
+
+    def _inputs(self) -> Mapping[str, Any]:
+        if not self.workflow.inputs:
+            return {}
+        kept = self.state.inputs
+        if kept is None:
+            kept = inputs.of_event(self.workflow, self.state.run.subject)
+        return inputs.resolve(self.workflow, kept, self.view.world)
 
     def _run(self, error: Any) -> Mapping[str, Any]:
         run = self.state.run

@@ -16,16 +16,17 @@ from typing import Any, Literal, cast
 from engine.domain import FIELDS, SUBJECTS, Field, Kind
 from engine.plugins import Catalogue
 from engine.problems import Problem, sort
-from engine.workflow import check_steps, source
+from engine.workflow import check_declared, check_steps, source
+from engine.workflow.calling import Signature
 from engine.workflow.check_base import MISSING_KEY, UNKNOWN_CALENDAR, WRONG_TYPE, Names, Report, describe
-from engine.workflow.check_expressions import EFFECT, KEYS, PLAIN, WATCHED, Expressions, Known
+from engine.workflow.check_expressions import EFFECT, KEYS, WATCHED, Expressions, Known
 from engine.workflow.check_on import Triggers, read_triggers
 from engine.workflow.check_steps import Steps, Surroundings
-from engine.workflow.model import RECIPIENT, Step, Tree, Workflow
+from engine.workflow.model import RECIPIENT, Input, Step, Tree, Workflow
 from engine.workflow.source import Mapping as MappingNode
 from engine.workflow.source import Node, Scalar, SourceFile
 
-__all__ = ["Names", "check_workflow", "emitted_types"]
+__all__ = ["Names", "check_workflow", "emitted_types", "signature_of"]
 
 KEYS_OF_FILE = (
     "name", "description", "owner", "mode", "on", "inputs", "outputs", "if", "once_per", "stop_when", "during",
@@ -54,7 +55,6 @@ FOREIGN = {
 }
 #: Words that stand where `steps` should.
 _JOBS = ("jobs",)
-INPUT_TYPES = ("text", "number", "boolean", "duration", "instant", "choice", "person", "team", "connection", *SUBJECTS)
 
 RUN_FIELDS: Mapping[str, Field] = {
     "id": Field("text", "Its id."),
@@ -85,6 +85,17 @@ def check_workflow(file: SourceFile, catalogue: Catalogue, names: Names) -> tupl
     return (None if report.failed else workflow), sort(report.problems)
 
 
+def signature_of(file: SourceFile, catalogue: Catalogue, names: Names) -> Signature | None:
+    """Give what a workflow takes and gives when another calls it, whatever else is wrong with its file."""
+    if file.root is None:
+        return None
+    try:
+        workflow = _File(Report(file, catalogue, names)).read(file.root)
+    except source.Enough:
+        return None
+    return Signature.of(workflow) if workflow is not None else None
+
+
 def emitted_types(file: SourceFile) -> set[str]:
     """Give the event types that a file's steps emit, as far as they are written out: what `Names.events` gathers."""
     found: set[str] = set()
@@ -113,8 +124,10 @@ class _File:
         root = node
         meant = self._check_keys(root)
         triggers = read_triggers(self.report, root, meant)
-        steps = Steps(self.report, self.expressions, triggers.subject, KEYS_OF_FILE)
-        before = self._names(root, triggers, steps)
+        inputs = check_declared.read_inputs(self.report, root.get("inputs"), triggers)
+        subject = check_declared.subject_of(inputs, triggers)
+        steps = Steps(self.report, self.expressions, subject, KEYS_OF_FILE)
+        before = self._names(root, triggers, inputs, subject, steps)
         known, variables = self._vars(root.get("vars"), before)
         head = self._head(root, triggers, before, known, steps)
         body, after = steps.read(root.get("steps"), "steps", Surroundings(known))
@@ -122,8 +135,10 @@ class _File:
             self.report.add(MISSING_KEY, "a workflow needs 'steps'", root.entries[0].key if root.entries else root)
         failing = after.with_record("run", {**RUN_FIELDS, "error": Field("error", "Why it failed.")})
         on_failure, _ = steps.read(root.get("on_failure"), "on_failure", Surroundings(failing, failing=True))
+        outputs = check_declared.read_outputs(self.report, self.expressions, root.get("outputs"), after)
         self._not_yet(root, after)
-        return self._workflow(root, triggers, head, variables, body, on_failure)
+        workflow = self._workflow(root, triggers, head, variables, body, on_failure)
+        return replace(workflow, subject=subject, inputs=inputs, outputs=outputs)
 
     def _check_keys(self, root: MappingNode) -> set[str]:
         step_keys = [key for key in check_steps.ALL_KEYS if key not in KEYS_OF_FILE]
@@ -134,55 +149,28 @@ class _File:
 
     # --- names ---
 
-    def _names(self, root: MappingNode, triggers: Triggers, steps: Steps) -> Known:
+    def _names(
+        self, root: MappingNode, triggers: Triggers, inputs: tuple[Input, ...], subject: str | None, steps: Steps
+    ) -> Known:
         """Give what expressions may read before there are variables and steps."""
         known = Known().with_record("run", dict(RUN_FIELDS)).with_record("workflow", dict(WORKFLOW_FIELDS))
         fields = dict(FIELDS["event"])
-        if triggers.subject is not None:
-            fields[triggers.subject] = Field(triggers.subject, "What it is about, as it was just after it.")
-        elif not triggers.complete:  # what the run is about is not known: nothing is said about it
-            fields |= {subject: Field(subject, "") for subject in SUBJECTS}
+        if subject is not None:
+            fields[subject] = Field(subject, "What it is about, as it was just after it.")
+        elif not triggers.complete or not triggers.known:  # not known, or the event of whoever calls: nothing is said
+            fields |= {name: Field(name, "") for name in SUBJECTS}
         known = known.with_event(fields, triggers.event_data, first=True)
         known = known.with_record(
             "vars", {name: Field(kind_of_value(v), "") for name, v in self.report.names.vars.items()}
         )
-        inputs = self._inputs(root.get("inputs"))
-        known = known.with_record("inputs", {name: Field(kind, "") for name, kind in inputs.items()})
-        subjects = {triggers.subject} if triggers.subject else {name for name in inputs if name in SUBJECTS}
-        for subject in subjects:
+        known = known.with_record("inputs", {one.name: Field(one.kind, one.description) for one in inputs})
+        if subject is not None:
             known = known.with_name(subject, subject)
-        if not triggers.complete and not subjects and not triggers.known:
-            for subject in SUBJECTS:  # what the run is about is not known: nothing is said about it
-                known = known.with_name(subject, subject)
+        elif not triggers.complete and not triggers.known:
+            for name in SUBJECTS:  # what the run is about is not known: nothing is said about it
+                known = known.with_name(name, name)
         known = steps.announce(root.get("steps"), known)
         return steps.announce(root.get("on_failure"), known)
-
-    def _inputs(self, node: Node | None) -> dict[str, Kind]:
-        found: dict[str, Kind] = {}
-        mapping = self.report.mapping(node, "inputs")
-        for entry in mapping.entries if mapping is not None else ():
-            name = self.report.name(entry.key, "an input")
-            kind = self._input_kind(entry.value, entry.key)
-            if name is not None:
-                found[name] = kind
-        return found
-
-    def _input_kind(self, node: Node, key: Scalar) -> Kind:
-        mapping = self.report.mapping(node, key.text)
-        if mapping is None:
-            return "any"
-        allowed = ("type", "of", "required", "default", "options", "description")
-        self.report.keys(mapping, allowed, "an input", foreign={"choices": "options", "enum": "options"})
-        self.report.boolean(mapping.get("required"), "required")
-        self.report.sequence(mapping.get("options"), "options")
-        if mapping.get("type") is None:
-            self.report.add(MISSING_KEY, f"the input '{key.text}' needs its 'type'", key)
-            return "any"
-        type_ = self.report.choice(mapping.get("type"), "type", (*INPUT_TYPES, "list"))
-        if type_ == "list":
-            of = self.report.choice(mapping.get("of"), "of", INPUT_TYPES)
-            return f"list[{_kind_of_input(of)}]"
-        return _kind_of_input(type_)
 
     def _vars(self, node: Node | None, before: Known) -> tuple[Known, list[tuple[str, Tree]]]:
         mapping = self.report.mapping(node, "vars")
@@ -230,12 +218,8 @@ class _File:
     def _not_yet(self, root: MappingNode, known: Known) -> None:
         """Hold the keys of later releases against their form, and say that they do nothing yet."""
         self._concurrency(root.get("concurrency"), known)
-        outputs = self.report.mapping(root.get("outputs"), "outputs")
-        for entry in outputs.entries if outputs is not None else ():
-            self.report.name(entry.key, "an output")
-            self.expressions.tree(entry.value, entry.key.text, known, PLAIN)
         self.report.text(root.get("moved_from"), "moved_from")
-        for key in ("concurrency", "inputs", "outputs", "moved_from"):
+        for key in ("concurrency", "moved_from"):
             if (scalar := root.key(key)) is not None:
                 self.report.not_yet(f"'{key}'", scalar)
 
@@ -274,7 +258,6 @@ class _File:
             name=self.report.text(root.get("name"), "name") or stem,
             description=self.report.text(root.get("description"), "description", empty=True) or "",
             mode=self._mode(root),
-            subject=triggers.subject,
             triggers=triggers.uses,
             vars=tuple(variables),
             steps=steps,
@@ -289,10 +272,6 @@ def _version(workflow: str, text: str, templates: Mapping[str, str]) -> str:
     for name, template in sorted(templates.items()):
         found.update(b"\0" + name.encode() + b"\0" + template.encode())
     return found.hexdigest()
-
-
-def _kind_of_input(type_: str | None) -> Kind:
-    return {"choice": "text", "connection": "text", None: "any"}.get(type_, type_ or "any")
 
 
 def kind_of_value(value: Any) -> Kind:

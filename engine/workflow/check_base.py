@@ -18,6 +18,7 @@ from engine.capabilities import DEFAULT_PROVIDERS
 from engine.plugins import Catalogue
 from engine.problems import Problem, Span, declare, did_you_mean, nearest
 from engine.workflow import source
+from engine.workflow.calling import Callees
 from engine.workflow.source import Node, Scalar, SourceFile
 
 NOT_YET = declare(
@@ -81,6 +82,7 @@ class Names:
         vars: the project's `vars`.
         workflows: ids of all workflows of the project.
         events: types of one's own that workflows of the project emit (`emitted_types`).
+        callees: what the project's workflows take and give; None where nothing is to be said about calls.
         timezone: IANA name of the project's zone; None where hotwash.yaml does not say.
     """
 
@@ -102,6 +104,7 @@ class Names:
     workflows: Collection[str] = ()
     events: Collection[str] = ()
     timezone: str | None = None
+    callees: Callees | None = None
 
 
 class Report:

@@ -453,7 +453,9 @@ def stand_in(params: type[Params], name: str, text: str | None) -> Any:
 @functools.lru_cache(maxsize=2048)
 def _fitting(params: type[Params], name: str) -> Any:
     info = next(info for key, info in params.model_fields.items() if (info.alias or key) == name)
-    annotation: Any = Annotated[info.annotation, info]
+    annotation: Any = info.annotation
+    for constraint in info.metadata:
+        annotation = Annotated[annotation, constraint]
     adapter = TypeAdapter(annotation)
     for candidate in (*_STAND_INS, Duration(1), datetime(2026, 1, 1, tzinfo=UTC), None):
         try:

@@ -91,7 +91,7 @@ def read_triggers(report: Report, root: source.Mapping, meant: set[str]) -> Trig
     if node is None:
         if root.sound and "on" not in meant and root.get("inputs") is None:
             report.add(MISSING_KEY, "a workflow needs 'on': what starts it", _first_key(root))
-        return Triggers((), (), None, False)
+        return Triggers((), (), None, root.get("inputs") is not None)
     uses: list[TriggerUse] = []
     known: list[Trigger] = []
     complete = True

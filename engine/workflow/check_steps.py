@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple, cast
 from engine.domain import Field
 from engine.plugins import Action, EffectClass, effect_class
 from engine.problems import Span, declare, did_you_mean, nearest
-from engine.workflow import check_inputs, source
+from engine.workflow import check_calls, check_inputs, source
+from engine.workflow.calling import CALL
 from engine.workflow.check_base import (
     BAD_VALUE,
     CANNOT_SERVE,
@@ -221,7 +222,7 @@ class Steps:
 
     def _input_names(self, node: MappingNode) -> list[str]:
         uses = node.get("uses")
-        action = self.report.catalogue.actions.get(uses.text) if isinstance(uses, Scalar) else None
+        action = self._known_action(uses.text) if isinstance(uses, Scalar) else None
         return [n for n in check_inputs.inputs_of(action.params) if n not in FOREIGN] if action is not None else []
 
     def _misplaced(self, node: MappingNode, kind: str) -> None:
@@ -323,7 +324,7 @@ class Steps:
     def _uses(self, node: MappingNode, step: Step, here: Surroundings) -> Step:
         uses = node.get("uses")
         name = self.report.text(uses, "uses")
-        action = self._action(name, uses)
+        action = self._action(name, uses, node)
         retry = self._retry(node.get("retry"))
         once_per = self._once_per(node, step, here.names)
         connection = self._connection(node, action, here.names)
@@ -336,6 +337,7 @@ class Steps:
         return replace(
             step,
             action=action,
+            calls=action.name.removeprefix(CALL) if check_calls.is_call(action.name) else None,
             inputs=inputs.trees,
             markdown=inputs.markdown,
             template=template,
@@ -345,13 +347,17 @@ class Steps:
             on_unknown=on_unknown,
         )
 
-    def _action(self, name: str | None, at: Node | None) -> Action | None:
-        if name is None or at is None:
-            return None
-        if name.startswith("workflow.") and name not in self.report.catalogue.actions:
-            self.report.not_yet("calling a workflow", at)
-            return None
+    def _known_action(self, name: str) -> Action | None:
+        """Give an action, or a call as one."""
         found = self.report.catalogue.actions.get(name)
+        return check_calls.action_of_call(self.report, name) if found is None and check_calls.is_call(name) else found
+
+    def _action(self, name: str | None, at: Node | None, node: MappingNode) -> Action | None:
+        if name is None or not isinstance(at, Scalar):
+            return None
+        if check_calls.is_call(name) and not check_calls.check_call(self.report, node, at, self.subject):
+            return None
+        found = self._known_action(name)
         if found is None:
             words = list(self.report.catalogue.actions)
             hint = None
@@ -567,6 +573,8 @@ class Steps:
             return {**_ALWAYS_OUTPUT, "timed_out": Field("boolean", "Whether its time came first."), **event}
         uses = node.get("uses")
         if kind == "uses" and isinstance(uses, Scalar):
+            if check_calls.is_call(uses.text):
+                return {**check_calls.outputs_of_call(self.report, uses.text), **_ALWAYS_OUTPUT, **done}
             action = self.report.catalogue.actions.get(uses.text)
             if action is None:
                 return {**_ALWAYS_OUTPUT, "*": Field("any", "What an unknown action gives.")}

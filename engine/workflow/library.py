@@ -15,8 +15,9 @@ from engine.workflow.model import Workflow
 from engine.workflow.source import SourceFile, read_file, read_source
 from engine.workflow.templates import MOST_SOURCE
 
-#: Text of a workflow file and its templates → the workflow, or what is wrong.
-Compile = Callable[[SourceFile, Mapping[str, str]], tuple[Workflow | None, list[Problem]]]
+#: Text of a workflow file, its templates, and whether it is a version that runs finish on → the workflow, or what is
+#: wrong with it.
+Compile = Callable[[SourceFile, Mapping[str, str], bool], tuple[Workflow | None, list[Problem]]]
 
 
 class UnreadableVersion(Exception):
@@ -41,7 +42,7 @@ class WorkflowLibrary:
         problems: list[Problem] = []
         for path in workflow_files(self.folder):
             file, reading = read_source(_shown(path, self.folder), read_file(path))
-            workflow, checking = compile(file, templates)
+            workflow, checking = compile(file, templates, False)
             problems += reading + checking
             kept = self.current.get(path.stem) if workflow is None or _errors(reading + checking) else workflow
             if kept is not None:
@@ -64,7 +65,7 @@ class WorkflowLibrary:
         if known is None:
             name, text, templates = stored(hash)
             file, problems = read_source(f"{name}.yaml", text.encode())
-            workflow, more = self.compiler()(file, templates)
+            workflow, more = self.compiler()(file, templates, True)
             if workflow is None or _errors(problems + more):
                 first = next(iter(_errors(problems + more)), None)
                 raise UnreadableVersion(f"version {hash[:8]} of '{name}': {first.message if first else 'unreadable'}")

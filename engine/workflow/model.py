@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.calendars import Duration
+from engine.domain import SUBJECTS, Kind
 from engine.plugins import Action, Params, Trigger
 from engine.problems import Span
 from engine.workflow.expressions import Expression, Text
@@ -36,6 +37,42 @@ class TriggerUse:
     @property
     def name(self) -> str:
         return self.trigger.name
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One entry under `inputs:`. `default` is typed (a duration is a `Duration`); people and teams are names."""
+
+    name: str
+    type: str
+    of: str | None = None  #: the type of a list's items
+    required: bool = False
+    default: Any = None
+    options: tuple[str, ...] = ()
+    description: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """What an expression gets."""
+        return f"list[{_kind_of(self.of)}]" if self.type == "list" else _kind_of(self.type)
+
+    @property
+    def is_subject(self) -> bool:
+        """Whether a run is about what it names."""
+        return self.name == self.type and self.name in SUBJECTS
+
+
+def _kind_of(type_: str | None) -> Kind:
+    return {"choice": "text", "connection": "text", None: "any"}.get(type_, type_ or "any")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One entry under `outputs:`: what a workflow that calls this one gets of it."""
+
+    name: str
+    tree: Tree
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +137,7 @@ class Step:
     condition: Expression | None = None
     # uses
     action: Action | None = None
+    calls: str | None = None  #: the workflow that `uses: workflow.NAME` starts; `action` says what it takes and gives
     inputs: Mapping[str, Tree] = field(default_factory=dict)
     markdown: frozenset[str] = frozenset()  #: inputs whose values are escaped for Markdown
     template: TemplateUse | None = None
@@ -134,7 +172,9 @@ class Workflow:
     description: str = ""
     owner: str | None = None
     mode: Literal["live", "dry_run", "off"] = "live"
-    subject: str | None = None  #: the subject type of its triggers
+    subject: str | None = None  #: what its runs are about, by its triggers or an input
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
     triggers: tuple[TriggerUse, ...] = ()
     condition: Expression | None = None
     once_per: tuple[Expression, ...] | None = None

@@ -6,12 +6,14 @@ Editors complete and underline by it; `check` is what decides. Descriptions come
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.plugins import Action, Catalogue, Params, Trigger
-from engine.workflow.check import INPUT_TYPES, KEYS_OF_FILE
+from engine.workflow.calling import CALL, Signature
+from engine.workflow.check import KEYS_OF_FILE
 from engine.workflow.check_steps import ALL_KEYS, KINDS, OF_USES, OF_WORK
+from engine.workflow.inputs import TYPES
 
 Schema = dict[str, Any]
 
@@ -76,8 +78,8 @@ _STEP_KEYS: Mapping[str, Schema] = {
 _INPUT: Schema = {
     "type": "object",
     "properties": {
-        "type": {"enum": [*INPUT_TYPES, "list"]},
-        "of": {"enum": list(INPUT_TYPES)},
+        "type": {"enum": [*TYPES, "list"]},
+        "of": {"enum": list(TYPES)},
         "required": {"type": "boolean"},
         "default": {},
         "options": {"type": "array"},
@@ -100,8 +102,13 @@ _FILE_KEYS: Mapping[str, Schema] = {
     "description": {"type": "string"},
     "owner": {"type": "string", "description": "The person or team that is told when a run fails."},
     "mode": {"enum": ["live", "dry_run", "off"]},
-    "inputs": {"type": "object", "additionalProperties": _INPUT},
-    "outputs": {"type": "object"},
+    "inputs": {
+        "type": "object",
+        "propertyNames": _NAME,
+        "additionalProperties": _INPUT,
+        "description": "What it takes from whoever starts or calls it: inputs.NAME.",
+    },
+    "outputs": {"type": "object", "propertyNames": _NAME, "description": "What a workflow that calls it gets."},
     "if": _CONDITION,
     "once_per": {**_KEYS, "description": "One run per value."},
     "stop_when": {**_CONDITION, "description": "Ends the run when it comes true."},
@@ -119,19 +126,24 @@ _FILE_KEYS: Mapping[str, Schema] = {
 }
 
 
-def editor_schema(catalogue: Catalogue) -> Schema:
-    """Give the JSON schema (draft 7) of a workflow file under a catalogue."""
+def editor_schema(catalogue: Catalogue, callees: Sequence[Signature] = ()) -> Schema:
+    """Give the JSON schema (draft 7) of a workflow file under a catalogue, with the workflows that it may call."""
     definitions: Schema = {}
     triggers = {name: _trigger(one, definitions) for name, one in sorted(catalogue.triggers.items()) if one.available}
     actions = [_action(one, definitions) for _, one in sorted(catalogue.actions.items())]
+    actions += [_action(one.action, definitions, one.description) for one in callees]
     return {
         "$schema": _DIALECT,
         "title": "Hotwash workflow",
         "type": "object",
         "properties": {key: _on(triggers) if key == "on" else dict(_FILE_KEYS[key]) for key in KEYS_OF_FILE},
-        "required": ["on", "steps"],
+        "required": ["steps"],
+        "anyOf": [{"required": ["on"]}, {"required": ["inputs"]}],
         "additionalProperties": False,
-        "definitions": {"step": _step(catalogue, actions), **definitions},
+        "definitions": {
+            "step": _step([*catalogue.actions, *(CALL + one.id for one in callees)], actions),
+            **definitions,
+        },
     }
 
 
@@ -153,11 +165,11 @@ def _trigger(trigger: Trigger, definitions: Schema) -> Schema:
     return {**inputs, "type": ["object", "null"], "description": _first_line(trigger.doc)}
 
 
-def _step(catalogue: Catalogue, actions: list[Schema]) -> Schema:
+def _step(names: Sequence[str], actions: list[Schema]) -> Schema:
     uses = {
         "description": "The action.",
         "anyOf": [
-            {"enum": sorted(catalogue.actions)},
+            {"enum": sorted(names)},
             {"type": "string", "pattern": r"^workflow\."},
         ],
     }
@@ -181,9 +193,9 @@ def _step(catalogue: Catalogue, actions: list[Schema]) -> Schema:
     }
 
 
-def _action(action: Action, definitions: Schema) -> Schema:
+def _action(action: Action, definitions: Schema, doc: str | None = None) -> Schema:
     inputs = _inputs(f"with {action.name}", action.params, definitions, expressions=True)
-    inputs["description"] = _first_line(action.doc)
+    inputs["description"] = _first_line(doc or action.doc)
     needed = {"required": ["with"]} if inputs.get("required") else {}
     return {
         "if": {"properties": {"uses": {"const": action.name}}, "required": ["uses"]},

@@ -67,4 +67,4 @@ def test_a_person_starts_a_workflow_once_per_subject_else_per_request():
 
 
 def test_what_comes_later_is_declared_and_not_available():
-    assert not any(item.available for item in (manual.manual, on_call.changed, review.scheduled))
+    assert not any(item.available for item in (on_call.changed, review.scheduled))

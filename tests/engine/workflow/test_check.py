@@ -16,13 +16,42 @@ from engine.calendars import Duration
 from engine.plugins import Catalogue
 from engine.problems import CODES, render_all, sort
 from engine.workflow import source
-from engine.workflow.check import Names, check_workflow, emitted_types
+from engine.workflow.calling import Callees
+from engine.workflow.check import Names, check_workflow, emitted_types, signature_of
 from engine.workflow.model import walk
 from engine.workflow.source import read_source
 
 BAD = Path(__file__).parent / "bad"
 FILES = sorted(BAD.glob("*.yaml"))
 CATALOGUE = Catalogue.collect([("built in", item) for item in (*actions.ALL, *triggers.ALL)])
+#: Workflows that others may call.
+CALLED = {
+    "postmortem": "inputs: {}\nsteps:\n  - wait: 1d\n",
+    "file": """\
+inputs:
+  incident: {type: incident, required: true}
+  reason: {type: choice, options: [drill, real], required: true}
+  count: {type: number, default: 1}
+  people: {type: list, of: person}
+steps:
+  - id: doc
+    uses: document.create
+    with: {title: "${{ incident.title }}", text: "${{ inputs.reason }}"}
+outputs:
+  url: ${{ steps.doc.url }}
+  published: ${{ steps.doc.published }}
+""",
+    "back": "on: manual\nsteps:\n  - wait: 1h\n  - uses: workflow.call-cycle\n",
+    "chase": "on: ticket.stale\nsteps:\n  - wait: 1d\n",
+    **{f"deep{n}": f"on: manual\nsteps:\n  - uses: workflow.deep{n + 1}\n" for n in range(1, 9)},
+    "deep9": "on: manual\nsteps:\n  - wait: 1d\n",
+}
+
+
+def called(name):
+    return read_source(f"{name}.yaml", CALLED[name].encode())[0] if name in CALLED else None
+
+
 NAMES = Names(
     people={"ada", "grace", "ada@example.org"},
     teams={"sre"},
@@ -35,11 +64,13 @@ NAMES = Names(
         "broken": "# Title\n{% if %}\n",
     },
     vars={"sla": {"sev1": "14d"}, "chat": "console"},
-    workflows={"postmortem"},
+    workflows=CALLED.keys(),
     events={"deploy.finished"},
+    callees=Callees(called, lambda file: signature_of(file, CATALOGUE, NAMES)),
 )
 #: Modules that report problems of a workflow file.
-REPORTING = "source yaml_syntax check_base check_inputs check_on check_steps check_with check_expressions kinds syntax"
+REPORTING = """source yaml_syntax check_base check_inputs check_on check_steps check_with check_calls check_declared
+check_expressions kinds syntax"""
 #: Too large to keep here, and tested in test_source.py and tests/hostile.
 WITHOUT_FILE = {source.TOO_LARGE, source.TOO_MANY}
 
@@ -412,10 +443,48 @@ def test_stop_when_reads_steps_and_variables_and_the_first_condition_does_not():
     assert found == ["unknown-field", "unknown-field", "unknown-name"]
 
 
-def test_an_input_of_a_later_release_can_be_read_and_is_said_to_be_one():
-    head = "on: incident.resolved\ninputs: {who: {type: person}, days: {type: list, of: number}}\n"
-    text = steps('  - uses: chat.nudge\n    with: {to: "${{ inputs.who }}", text: "${{ inputs.days | sum }}"}\n', head)
-    assert codes(text) == ["not-available-yet"]
+INPUTS = """\
+on: manual
+inputs:
+  incident: {type: incident, required: true}
+  who: {type: person, default: ada}
+  days: {type: list, of: number, default: [1, 2.5]}
+  at: {type: instant, default: "2026-03-02T09:00:00+01:00"}
+  pause: {type: duration, default: 3bd}
+"""
+
+
+def test_inputs_are_read_with_their_types():
+    text = "${{ inputs.days | sum }} ${{ inputs.at + inputs.pause }}"
+    use = f'    with: {{to: "${{{{ inputs.who.manager }}}}", text: "{text}"}}\n'
+    workflow = check_clean(steps(f"  - uses: chat.nudge\n{use}  - if: incident.open\n    wait: 1h\n", INPUTS))
+    assert workflow.subject == "incident"
+    assert [one.kind for one in workflow.inputs] == ["incident", "person", "list[number]", "instant", "duration"]
+    assert workflow.inputs[4].default == Duration(business_days=3)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["inputs.days + 1", "inputs.pause == 3", "inputs.who.nam", "inputs.nothing", "inputs.incident.nam"]
+)
+def test_an_input_is_held_against_its_type_where_it_is_read(wrong):
+    assert len(codes(steps(f'  - finish: "${{{{ {wrong} }}}}"\n', INPUTS))) == 1
+
+
+def test_a_workflow_that_is_only_called_needs_no_on():
+    workflow = check_clean(steps("  - wait: 1h\n", "inputs: {word: {type: text}}\n"))
+    assert (workflow.triggers, workflow.subject) == ((), None)
+    assert codes(steps("  - finish: ${{ incident.title }}\n", "inputs: {word: {type: text}}\n")) == ["unknown-name"]
+
+
+def test_a_workflow_that_calls_itself_is_told_so():
+    names = replace(NAMES, workflows={"w"})
+    assert [p.code for p in problems_of(steps("  - uses: workflow.w\n"), names=names)[1]] == ["call-cycle"]
+
+
+def test_of_what_a_kept_version_calls_nothing_is_said():
+    text = steps("  - id: one\n    uses: workflow.gone\n    with: {a: b}\n  - finish: ${{ steps.one.url }}\n")
+    workflow, problems = problems_of(text, names=replace(NAMES, callees=None))
+    assert (problems, workflow.steps[0].calls) == ([], "gone")
 
 
 @pytest.mark.parametrize("decision", ["ask", "skip", "repeat"])
@@ -450,14 +519,8 @@ def test_on_unknown_is_warned_of_where_the_connection_in_use_leaves_nothing_in_d
 
 
 def test_keys_of_later_releases_are_held_against_their_form():
-    text = "on: incident.resolved\nconcurrency: {key: incident.idd, limt: 1}\ninputs: {a: {type: txt}}\nsteps:\n" + POST
-    assert sorted(codes(text)) == [
-        "bad-value",
-        "not-available-yet",
-        "not-available-yet",
-        "unknown-field",
-        "unknown-key",
-    ]
+    text = "on: incident.resolved\nconcurrency: {key: incident.idd, limt: 1}\nsteps:\n" + POST
+    assert sorted(codes(text)) == ["not-available-yet", "unknown-field", "unknown-key"]
 
 
 @given(st.text("onsteps: -[]{},'\"#\n |usewith.at${}0", max_size=120))
