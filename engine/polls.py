@@ -21,6 +21,7 @@ from engine.matching import LISTENER
 from engine.plugins import OURSELVES, Due
 from engine.runs.hub import Hub
 from engine.runs.limits import Limits
+from engine.runs.state import DRY
 from engine.store.codec import digest, dumps, instant, micros
 from engine.store.journal import StorageUnavailable, Writing
 from engine.workflow.model import TriggerUse, Workflow
@@ -226,10 +227,11 @@ class Polls:
             self.hub.tell("poll.limited", sentence, workflow=workflow.id, held=held)
 
     def _fact_of(self, poll: _Poll, due: Due) -> Due:
+        """Address an occasion to its trigger; one that starts a dry run is there again for a live one."""
         fact = due.fact
-        return replace(
-            due, fact=replace(fact, id=f"{poll.id}/{dumps(list(due.key))}", data={**fact.data, LISTENER: poll.id})
-        )
+        space = DRY if poll.workflow is not None and self.hub.thinks_only(poll.workflow) else ""
+        id_ = f"{space}{poll.id}/{dumps(list(due.key))}"
+        return replace(due, fact=replace(fact, id=id_, data={**fact.data, LISTENER: poll.id}))
 
     def _known(self, delivery: str) -> bool:
         row = self.hub.reader.execute("SELECT 1 FROM events WHERE delivery = ?", (digest(OURSELVES, delivery),))
