@@ -290,6 +290,17 @@ class Incidents(Protocol):
         """Read it fresh."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Who is on call in a rotation: from when, and up to when as planned."""
+
+    rotation: str
+    person: Person | None
+    start: datetime | None = None
+    end: datetime | None = None
+    firm: bool = False  #: whether nobody can change that while the engine runs
+
+
 class OnCall(Protocol):
     """Know who is on call."""
 
@@ -298,6 +309,9 @@ class OnCall(Protocol):
 
         None or an unserved target gives the rotation `default`, else None.
         """
+
+    async def shifts(self, at: datetime) -> Sequence[Shift]:
+        """Give the shift of every rotation at an instant, each rotation once."""
 
 
 class People(Protocol):

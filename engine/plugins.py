@@ -46,6 +46,7 @@ __all__ = [
     "Field",
     "IncidentRef",
     "Instant",
+    "Look",
     "Options",
     "Params",
     "Pending",
@@ -449,8 +450,21 @@ class Due:
     key: tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look found, and when it is worth looking again.
+
+    `cursor` is a JSON value that the next look is given; it is kept in the commit of the events. `next` is None where
+    nothing can be found before an event that stirs the trigger.
+    """
+
+    found: Sequence[Due] = ()
+    next: datetime | None = None
+    cursor: Any = None
+
+
 class Check(Protocol):
-    """What a trigger's due check may use."""
+    """What a trigger's due check, or its look, may use."""
 
     @property
     def now(self) -> datetime: ...
@@ -459,16 +473,25 @@ class Check(Protocol):
         """The instant the check was due at."""
 
     @property
+    def cursor(self) -> Any:
+        """What the look before this one left; None for the very first, and for a check."""
+
+    @property
     def zone(self) -> str: ...
     @property
     def tickets(self) -> capabilities.Tickets:
         """The tickets of the trigger's `connection`, else of the connection that `use:` names."""
 
     @property
+    def on_call(self) -> capabilities.OnCall: ...
+    @property
     def people(self) -> capabilities.People: ...
     @property
     def calendar(self) -> calendars.Calendar:
         """The project's working hours, in which `5bd` is counted."""
+
+    def open_incidents(self) -> AsyncIterator[domain.Incident]:
+        """Give the incidents that are open, whoever keeps them, as they are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,6 +503,12 @@ class Trigger:
     then gives the occasions, oldest due instant first in `Check.due`. `next_due` is asked with the instant of the first
     load, then with each instant it gave, up to the first that lies ahead: so `every` counts from the first load.
     What a check finds starts only the workflow it was looked for.
+
+    Where the times follow from what there is (an incident goes quiet, a shift ends), `look` stands in for both: it is
+    called when the trigger is loaded, then when the look before said, and by the instant that `stirs` gives for an
+    event whose type is in `stirred_by`. A look must leave out nothing that it would have found earlier, and may find
+    again what it found: each occasion becomes one event. With `watches`, one look at what `use:` names speaks for every
+    workflow; it is called whether or not one listens, with None for inputs.
     """
 
     name: str
@@ -497,6 +526,10 @@ class Trigger:
     plugin: str = "built in"
     folds: bool = False  #: an occasion is folded into a run for the same subject that is still going
     available: bool = True  #: False for one that is known to the language, and `check` says is not available yet
+    look: Callable[[Any, Check], Awaitable[Look]] | None = None
+    stirred_by: tuple[str, ...] = ()
+    stirs: Callable[[Any, Event, calendars.Calendar], datetime] | None = None
+    watches: str | None = None  #: `CAPABILITY.METHOD` that its look asks
 
     @property
     def doc(self) -> str:
@@ -517,6 +550,10 @@ def trigger(
     own_may_start: bool = False,
     folds: bool = False,
     available: bool = True,
+    look: Callable[[Any, Check], Awaitable[Look]] | None = None,
+    stirred_by: Sequence[str] = (),
+    stirs: Callable[[Any, Event, calendars.Calendar], datetime] | None = None,
+    watches: str | None = None,
 ) -> Callable[[Callable[[Any, Event], bool]], Trigger]:
     """Declare a trigger by the function that says whether an event of its type fits its inputs.
 
@@ -529,10 +566,14 @@ def trigger(
         key: the default of `once_per`.
         next_due: for a trigger that is looked at by the clock: inputs, an instant, the zone → the next instant after.
         check: what to do when that instant comes.
-        limit: how many runs one check may start at most.
+        limit: how many runs one check, or one look, may start at most.
         own_may_start: whether events of our own accounts start workflows without `own: true`.
         folds: whether an occasion is folded into a run for the same subject that is still going.
         available: False for a trigger that is declared for a later release.
+        look: in place of `next_due` and `check`, what to do when the look before said so.
+        stirred_by: types of events after which there may be something to find earlier than that.
+        stirs: inputs, such an event, the project's hours → the instant by which to look.
+        watches: `CAPABILITY.METHOD` that the look asks; its events are for every workflow.
     """
 
     def declare(matches: Callable[[Any, Event], bool]) -> Trigger:
@@ -551,6 +592,10 @@ def trigger(
             own_may_start,
             folds=folds,
             available=available,
+            look=look,
+            stirred_by=tuple(stirred_by),
+            stirs=stirs,
+            watches=watches,
         )
 
     return declare

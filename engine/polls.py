@@ -1,7 +1,9 @@
-"""What is looked at by the clock: schedules, stale tickets, and vendors that send no webhooks.
+"""What is looked at by the clock: schedules, stale tickets, quiet incidents, shifts, vendors that send no webhooks.
 
 Each has a row in `schedules` with the instant it is due next. A trigger's due check says which occasions there are;
-they become events through intake, whose delivery ids make a second check of the same instant change nothing.
+they become events through intake, whose delivery ids make a second check of the same instant change nothing. A
+trigger with a `look` says itself when it is looked at next, and an event may bring that forward: not in its row, since
+whatever is looked at so is looked at when the engine starts.
 """
 
 from __future__ import annotations
@@ -9,22 +11,24 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from engine.calendars import Calendar
-from engine.capabilities import People, Tickets
+from engine.capabilities import OnCall, People, Tickets
+from engine.domain import Event, Incident
 from engine.intake import Intake
 from engine.matching import LISTENER
-from engine.plugins import OURSELVES, Due
+from engine.plugins import OURSELVES, Due, Look, Trigger
 from engine.runs.hub import Hub
 from engine.runs.limits import Limits
-from engine.runs.state import DRY
 from engine.store.codec import digest, dumps, instant, micros
 from engine.store.journal import StorageUnavailable, Writing
-from engine.workflow.model import TriggerUse, Workflow
+from engine.store.lookups import OPEN, scan_subjects
+from engine.workflow.model import Workflow
 
 #: How often a connection that can say what changed is asked.
 CHANGES_EVERY = timedelta(minutes=5)
@@ -46,7 +50,8 @@ class _Check:
     now: datetime
     due: datetime
     connection: str | None
-    during: str | None
+    during: str | None = None
+    cursor: Any = None
 
     @property
     def zone(self) -> str:
@@ -58,12 +63,20 @@ class _Check:
         return tickets
 
     @property
+    def on_call(self) -> OnCall:
+        on_call: OnCall = self.hub.serve("on_call", None)[1]
+        return on_call
+
+    @property
     def people(self) -> People:
         return self.hub.directory.people
 
     @property
     def calendar(self) -> Calendar:
         return self.hub.directory.calendar_of(self.during)
+
+    def open_incidents(self) -> AsyncIterator[Incident]:
+        return scan_subjects(self.hub.reader, "incident", OPEN, {})
 
 
 @dataclass(slots=True)
@@ -72,10 +85,13 @@ class _Poll:
 
     id: str
     due: datetime  #: the occasion; a look that failed does not move it
-    look: datetime  #: when it is looked at
-    workflow: Workflow | None = None
-    use: TriggerUse | None = None
+    look: datetime | None  #: when it is looked at; None: when an event stirs it
+    trigger: Trigger | None = None
+    params: Any = None
+    workflow: Workflow | None = None  #: whose trigger it is; None: it speaks for all
     connection: str | None = None
+    stirred: datetime | None = None  #: what events that came since the look began say
+    held: datetime | None = None  #: not before then, since there was more than one look may start
 
 
 @dataclass(slots=True)
@@ -86,6 +102,7 @@ class Polls:
     intake: Intake
     watching: Mapping[str, Any] = field(default_factory=dict)  #: connections whose provider can say what changed
     limits: Limits | None = None  #: how often connections are called
+    watched: Sequence[Trigger] = ()  #: triggers of which one look speaks for every workflow
     _polls: dict[str, _Poll] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -116,7 +133,8 @@ class Polls:
 
     def next_due(self) -> datetime | None:
         """Give when the next look is; what is being looked at has none."""
-        return min((poll.look for poll in self._polls.values() if poll.id not in self._looking), default=None)
+        resting = (poll.look for poll in self._polls.values() if poll.id not in self._looking)
+        return _earliest(*resting)
 
     def look_now(self, connection: str) -> None:
         """Look at a connection as soon as possible."""
@@ -133,26 +151,56 @@ class Polls:
         wanted: dict[str, _Poll] = {}
         stored = {row["id"]: row for row in self.hub.reader.execute("SELECT * FROM schedules").fetchall()}
         rows: list[tuple[Any, ...]] = []
-        now = self.hub.clock.now()
-        for workflow in workflows.values():
-            for use in workflow.triggers:
-                if use.trigger.next_due is None or workflow.mode == "off":
-                    continue
-                name = f"{workflow.id}/{use.name}"
-                inputs = digest(repr(use.params), self.hub.directory.zone)
-                row = stored.get(name)
-                if row is not None and row["inputs"] == inputs and row["due"] is not None:
-                    due: datetime | None = instant(row["due"])
-                else:  # new, or written otherwise than before: it counts from now
-                    due = use.trigger.next_due(use.params, now, self.hub.directory.zone)
-                    rows.append((name, micros(due) if due else None, micros(now), inputs))
-                if due is not None:
-                    wanted[name] = _Poll(name, due, due, workflow, use)
+        now, zone = self.hub.clock.now(), self.hub.directory.zone
+        for poll in self._of_triggers(workflows, now):
+            assert poll.trigger is not None
+            inputs, row = digest(repr(poll.params), zone), stored.get(poll.id)
+            due: datetime | None = now
+            if poll.trigger.next_due is None:
+                known = row is not None
+            elif row is not None and row["inputs"] == inputs and row["due"] is not None:
+                known, due = True, instant(row["due"])
+            else:  # new, or written otherwise than before: it counts from now
+                known, due = False, poll.trigger.next_due(poll.params, now, zone)
+            if not known:
+                rows.append((poll.id, micros(due) if due else None, micros(now), inputs))
+            if due is not None:
+                poll.due = poll.look = due
+                wanted[poll.id] = poll
         gone = [name for name in stored if not name.startswith("connection/") and name not in wanted]
         await self.hub.journal.transact(lambda cursor: self._keep(cursor, rows, gone))
         kept = {name: poll for name, poll in self._polls.items() if poll.connection is not None}
         self._polls = kept | wanted
+        stirred: dict[str, list[_Poll]] = {}
+        for poll in wanted.values():
+            for event in poll.trigger.stirred_by if poll.trigger else ():
+                stirred.setdefault(event, []).append(poll)
+        self.intake.stirs = {event: partial(self._stir, polls) for event, polls in stirred.items()}
         self._wake.set()
+
+    def _of_triggers(self, workflows: Mapping[str, Workflow], now: datetime) -> Iterator[_Poll]:
+        """Give what is to be looked at for triggers; those of a workflow that is off rest."""
+        for trigger in self.watched:
+            yield _Poll(trigger.name, now, now, trigger)
+        for workflow in workflows.values():
+            for use in workflow.triggers:
+                trigger = use.trigger
+                by_clock = trigger.next_due is not None or (trigger.look is not None and trigger.watches is None)
+                if by_clock and workflow.mode != "off":
+                    yield _Poll(f"{workflow.id}/{use.name}", now, now, trigger, use.params, workflow)
+
+    def _stir(self, polls: Sequence[_Poll], event: Event) -> None:
+        """Look by when triggers say that an event may lead to an occasion."""
+        for poll in polls:
+            assert poll.trigger is not None
+            assert poll.trigger.stirs is not None
+            during = poll.workflow.during if poll.workflow is not None else None
+            at = poll.trigger.stirs(poll.params, event, self.hub.directory.calendar_of(during))
+            at = max(at, poll.held) if poll.held is not None else at
+            poll.stirred = _earliest(poll.stirred, at)
+            if poll.look is None or at < poll.look:
+                poll.look = at
+                self._wake.set()
 
     @staticmethod
     def _keep(cursor: sqlite3.Cursor, rows: Sequence[tuple[Any, ...]], gone: Sequence[str]) -> None:
@@ -163,7 +211,8 @@ class Polls:
         while True:
             self._wake.clear()
             now = self.hub.clock.now()
-            ripe = [poll for poll in self._polls.values() if poll.look <= now and poll.id not in self._looking]
+            waiting = (poll for poll in self._polls.values() if poll.id not in self._looking)
+            ripe = [poll for poll in waiting if poll.look is not None and poll.look <= now]
             for poll in sorted(ripe, key=lambda poll: poll.due):
                 self._looking[poll.id] = asyncio.create_task(self._look_at(poll, now), name=f"look at {poll.id}")
             await self.hub.clock.wait_until(self.next_due(), self._wake)
@@ -194,44 +243,56 @@ class Polls:
 
     async def _occasions(self, poll: _Poll, now: datetime) -> None:
         """Write the events of the occasions that a trigger's check finds, as many as it may start."""
-        workflow, use = poll.workflow, poll.use
-        assert workflow is not None
-        assert use is not None
-        assert use.trigger.check is not None
-        assert use.trigger.next_due is not None
-        check = _Check(self.hub, now, poll.due, getattr(use.params, "connection", None), workflow.during)
-        found = [self._fact_of(poll, one) for one in await use.trigger.check(use.params, check)]
+        trigger = poll.trigger
+        assert trigger is not None
+        poll.stirred = None
+        look = await self._look_for(poll, trigger, now)
         fresh: list[Due] = []
-        for number, one in enumerate(found):
+        for number, one in enumerate(self._fact_of(poll, one) for one in look.found):
             if number % _PORTION == 0:
                 await asyncio.sleep(0)
             fresh += [one] if not self._known(str(one.fact.id)) else []
-        limit = use.trigger.limit(use.params) if use.trigger.limit else None
+        limit = trigger.limit(poll.params) if trigger.limit else None
         taken = fresh if limit is None else fresh[:limit]
-        following: datetime | None = poll.due
-        while following is not None and following <= now:
-            following = use.trigger.next_due(use.params, following, self.hub.directory.zone)
+        following = look.next
+        poll.held = now + AGAIN if trigger.look is not None and len(fresh) > len(taken) else None
+        following = _earliest(following, poll.held)
         due = micros(following) if following is not None else None
 
         def reschedule(tx: Writing) -> None:
-            tx.execute("UPDATE schedules SET due = ? WHERE id = ?", (due, poll.id))
+            tx.execute("UPDATE schedules SET due = ?, cursor = ? WHERE id = ?", (due, dumps(look.cursor), poll.id))
 
         await self.intake.commit([(OURSELVES, one.fact) for one in taken], also=reschedule)
-        if following is None:
-            self._polls.pop(poll.id, None)
-        else:
-            poll.due = poll.look = following
+        poll.due = following or poll.due
+        poll.look = _earliest(following, poll.stirred)
         if len(fresh) > len(taken):
             held = len(fresh) - len(taken)
-            sentence = f"{workflow.id}: {len(taken)} started, {held} held for later checks (runs_per_check)"
-            self.hub.tell("poll.limited", sentence, workflow=workflow.id, held=held)
+            name = poll.workflow.id if poll.workflow is not None else poll.id
+            sentence = f"{name}: {len(taken)} started, {held} held for later checks (runs_per_check)"
+            self.hub.tell("poll.limited", sentence, workflow=name, held=held)
+
+    async def _look_for(self, poll: _Poll, trigger: Trigger, now: datetime) -> Look:
+        """Give what a trigger finds, and the first instant ahead at which it is looked at again."""
+        during = poll.workflow.during if poll.workflow is not None else None
+        check = _Check(self.hub, now, poll.due, getattr(poll.params, "connection", None), during)
+        if trigger.look is not None:
+            return await trigger.look(poll.params, replace(check, cursor=self._cursor(poll.id)))
+        assert trigger.check is not None
+        assert trigger.next_due is not None
+        found = await trigger.check(poll.params, check)
+        following: datetime | None = poll.due
+        while following is not None and following <= now:
+            following = trigger.next_due(poll.params, following, self.hub.directory.zone)
+        return Look(found, following)
 
     def _fact_of(self, poll: _Poll, due: Due) -> Due:
-        """Address an occasion to its trigger; one that starts a dry run is there again for a live one."""
         fact = due.fact
-        space = DRY if poll.workflow is not None and self.hub.thinks_only(poll.workflow) else ""
-        id_ = f"{space}{poll.id}/{dumps(list(due.key))}"
-        return replace(due, fact=replace(fact, id=id_, data={**fact.data, LISTENER: poll.id}))
+        data = fact.data if poll.workflow is None else {**fact.data, LISTENER: poll.id}
+        return replace(due, fact=replace(fact, id=f"{poll.id}/{dumps(list(due.key))}", data=data))
+
+    def _cursor(self, name: str) -> Any:
+        row = self.hub.reader.execute("SELECT cursor FROM schedules WHERE id = ?", (name,)).fetchone()
+        return json.loads(row["cursor"]) if row is not None and row["cursor"] is not None else None
 
     def _known(self, delivery: str) -> bool:
         row = self.hub.reader.execute("SELECT 1 FROM events WHERE delivery = ?", (digest(OURSELVES, delivery),))
@@ -241,8 +302,7 @@ class Polls:
 
     async def _changes(self, name: str) -> None:
         """Ask a connection what changed since the cursor that is kept, and keep the new one with the events."""
-        row = self.hub.reader.execute("SELECT cursor FROM schedules WHERE id = ?", (f"connection/{name}",)).fetchone()
-        cursor = json.loads(row["cursor"]) if row is not None and row["cursor"] is not None else None
+        cursor = self._cursor(f"connection/{name}")
         changes = await self.watching[name].changes(cursor)
         if changes.cursor == cursor and not changes.facts:
             return
@@ -265,3 +325,7 @@ class Polls:
             self.hub.tell("watch.failed", f"{name}: {type(error).__name__}: {error}", connection=name)
         self._watched.discard(name)
         self.look_now(name)
+
+
+def _earliest(*instants: datetime | None) -> datetime | None:
+    return min((one for one in instants if one is not None), default=None)

@@ -259,6 +259,7 @@ class _Writer:
         if fact.subject_type == "incident":
             state.setdefault("status", "declared")
             _stamp(state, fact)
+            state |= self._acted(state)
         event = self.event(fact.type, None, state)
         self._put(state, None, event, changed=True)
         return Recorded((event,), event=self.made, state=state, first=True)
@@ -268,10 +269,12 @@ class _Writer:
         assert fact.subject_type is not None
         before: dict[str, Any] = json.loads(row["state"])
         if not fact.engine and self._older(row["source_time"]):
-            return Recorded() if self.reading else Recorded((self._late(before),))
+            return Recorded() if self.reading else Recorded((self._late(row, before),))
         after = _known(before | self._owned(before))
         if fact.subject_type == "incident" and after.get("status") != before.get("status"):
             _stamp(after, fact)
+            if before.get("status") == "resolved":  # what happened before it was opened again is no idle time
+                after["active_at"] = max(encode(fact.time), after.get("active_at"), key=_at)
         kinds = transitions(fact.subject_type, fact.type, before, after)
         changed = bool(_differing(before, after))
         if not kinds and (fact.note or _told(fact.type)):
@@ -290,8 +293,11 @@ class _Writer:
         """Whether the fact is older than what is known. What is known of the future, by a clock set back, is no bar."""
         return known is not None and micros(self.fact.time) < known <= micros(self.now)
 
-    def _late(self, before: Mapping[str, Any]) -> int:
-        """Keep an event that is older than what is known: it changes nothing, and fires as the first of its kind."""
+    def _late(self, row: Any, before: dict[str, Any]) -> int:
+        """Keep an event that is older than what is known: it fires as the first of its kind.
+
+        It changes nothing, except that a person did something at that time.
+        """
         fact = self.fact
         known = self.tx.one(
             "SELECT 1 FROM events WHERE subject = ? AND type = ? AND state != 'ignored' LIMIT 1",
@@ -299,7 +305,19 @@ class _Writer:
             ("subject", fact.subject_type, fact.subject),
             own=True,  # it has written nothing yet
         )
-        return self.event(fact.type, before, before, reason=OLDER if known and not _told(fact.type) else None)
+        event = self.event(fact.type, before, before, reason=OLDER if known and not _told(fact.type) else None)
+        acted = self._acted(before) if fact.subject_type == "incident" else {}
+        if acted:
+            self._put(before | acted, row, event, changed=False, late=True)
+        return event
+
+    def _acted(self, before: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the field that says when a person last did something about an incident, where this is newer."""
+        fact = self.fact
+        if fact.own or fact.actor is None:
+            return {}
+        at, known = encode(fact.time), before.get("active_at")
+        return {"active_at": at} if known is None or _at(at) > _at(known) else {}
 
     def _owned(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """Give the fields of the fact that its sender may set, as JSON."""
@@ -315,16 +333,16 @@ class _Writer:
             fields["roles"] = {**before.get("roles", {}), **fields["roles"]}
         if "participants" in fields:
             fields["participants"] = _union(before.get("participants", []), fields["participants"])
-        if not fact.own and fact.actor is not None and fact.subject_type == "incident":
-            fields["active_at"] = encode(fact.time)
+        if fact.subject_type == "incident":
+            fields |= self._acted(before)
         return fields
 
-    def _put(self, state: dict[str, Any], row: Any, event: int, *, changed: bool) -> None:
+    def _put(self, state: dict[str, Any], row: Any, event: int, *, changed: bool, late: bool = False) -> None:
         fact = self.fact
         source_time, engine_time = (row["source_time"], row["engine_time"]) if row else (None, None)
         if fact.engine:
             engine_time = micros(fact.time)
-        else:
+        elif not late:
             source_time = micros(min(fact.time, self.now))
         now = micros(self.now)
         self.tx.add(
@@ -352,11 +370,11 @@ def new_id(prefix: str, now: datetime) -> str:
 
 
 #: Events that are told although they change no state.
-_TOLD = frozenset({"ticket.commented", "ticket.stale"})
+_TOLD = frozenset({"ticket.commented", "ticket.stale", "incident.quiet"})
 
 
 def _told(kind: str) -> bool:
-    """Whether an event is told even where it changes nothing: those two, and types of one's own (`event.emit`)."""
+    """Whether an event is told even where it changes nothing: those few, and types of one's own (`event.emit`)."""
     return kind in _TOLD or kind.partition(".")[0] not in SUBJECTS
 
 
@@ -419,6 +437,11 @@ def _stamp(state: dict[str, Any], fact: Fact) -> None:
     for later in _ORDER[_ORDER.index(state["status"]) + 1 :]:
         if _TIMES[later] not in fact.fields:
             state.pop(_TIMES[later], None)
+
+
+def _at(value: Any) -> str:
+    """Give an instant's text, which sorts as instants do: it is always in UTC. What is unknown comes first."""
+    return value["~instant"] if value is not None else ""
 
 
 def _union(known: list[Any], new: list[Any]) -> list[Any]:

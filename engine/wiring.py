@@ -5,7 +5,6 @@ Checking and listing need no application, so its parts are imported where it is 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import importlib.util
 import json
@@ -254,7 +253,6 @@ def build(
     clock: Clock | None = None,
     tell: Tell | None = None,
     providers: Mapping[str, Any] | None = None,
-    dry_run: bool = False,
 ) -> Application:
     """Put the parts together around the project's database, which is created or upgraded, and locked.
 
@@ -264,7 +262,6 @@ def build(
         clock: the machine's, unless a test or the demo moves one of its own.
         tell: who is told what happens.
         providers: providers to use in place of those that the configuration names, by connection.
-        dry_run: every run that begins is a dry one, and live ones rest: nothing goes out.
 
     Raises:
         AlreadyRunning: another engine works on the database.
@@ -285,7 +282,7 @@ def build(
         if saved is not None:
             tellers("store.upgraded", f"the database was upgraded; as it was before, it is kept as {saved}")
         assembly = _Assembly(config, catalogue, clock or SystemClock(), tellers, lock)
-        return assembly.application(database, providers or {}, dry_run)
+        return assembly.application(database, providers or {})
     except BaseException:
         lock.release()
         raise
@@ -298,7 +295,6 @@ def open_application(
     tell: Tell | None = None,
     providers: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
-    dry_run: bool = False,
 ) -> Application:
     """Read a project and build its application, as `build` does.
 
@@ -309,7 +305,7 @@ def open_application(
     config, problems = load_config(folder, known, os.environ if environ is None else environ)
     if config is None or any(problem.severity == "error" for problem in problems):
         raise ProblemError(*problems)
-    return build(config, known, clock=clock, tell=tell, providers=providers, dry_run=dry_run)
+    return build(config, known, clock=clock, tell=tell, providers=providers)
 
 
 def database_path(config: Config) -> Path:
@@ -337,7 +333,7 @@ class _Assembly:
         self.providers: dict[str, Any] = {}
         self.sources: dict[str, Any] = {}
 
-    def application(self, database: Path, given: Mapping[str, Any], dry_run: bool) -> Application:
+    def application(self, database: Path, given: Mapping[str, Any]) -> Application:
         from engine.application import Application
         from engine.intake import Intake
         from engine.polls import Polls
@@ -369,7 +365,6 @@ class _Assembly:
             templates=lambda: read_templates(config.templates),
             tell=self.tell,
             rates={name: one.rate for name, one in config.connections.items() if one.rate is not None},
-            dry_run=dry_run,
         )
         hub.pauses.read(reader)
         executor = Executor(hub)
@@ -400,13 +395,22 @@ class _Assembly:
             executor,
             dispatcher,
             intake,
-            Polls(hub, intake, watching, executor.limits),
+            Polls(hub, intake, watching, executor.limits, self._watched()),
             Forgetting(journal, self.clock, self.tell, config.retention, self._forgets()),
             self.providers,
             self.sources,
             self.tell,
             disabled,
         )
+
+    def _watched(self) -> list[Trigger]:
+        """Give the triggers of which one look speaks for all, where what `use:` names can tell."""
+        found = []
+        for trigger in self.catalogue.triggers.values():
+            capability, _, method = (trigger.watches or "").partition(".")
+            if capability and hasattr(self.providers.get(self.config.use[capability]), method):
+                found.append(trigger)
+        return found
 
     def _forgets(self) -> dict[str, Mapping[str, str]]:
         """Give what each provider says of its rows that nobody needs after a while (`plugins.Storage`)."""
@@ -535,17 +539,13 @@ class _Bare:
         """Nobody watches."""
 
 
-#: The ids of the next portion, and what is wanted among them: each reading is short, and none lasts over a pause.
-_PORTION = "SELECT id FROM subjects WHERE type = :type AND id > :after ORDER BY id LIMIT 1000"
-_SCAN = """
-SELECT state FROM subjects
-WHERE type = :type AND id > :after AND id <= :last AND connection = :connection
+_SCANNED = """
+connection = :connection
   AND (:done IS NULL OR coalesce(json_extract(state, '$.done'), 0) = :done)
   AND (:since IS NULL OR max(
     coalesce(json_extract(state, '$.active_at."~instant"'), ''),
     coalesce(json_extract(state, '$.created_at."~instant"'), '')
   ) <= :since)
-ORDER BY id
 """
 
 
@@ -600,19 +600,11 @@ class _Rows:
         )
         return [subject_of(subject_type, json.loads(row["state"])) for row in rows.fetchall()]
 
-    async def scan(
+    def scan(
         self, subject_type: str, *, done: bool | None = None, idle_since: datetime | None = None
     ) -> AsyncIterator[Any]:
-        from engine.store.lookups import subject_of
+        from engine.store.lookups import scan_subjects
 
-        wanted = {"type": subject_type, "connection": self.connection, "done": done, "after": "", "last": ""}
-        wanted["since"] = idle_since.astimezone(UTC).isoformat() if idle_since is not None else None
-        while True:
-            ids = self.reader.execute(_PORTION, wanted).fetchall()
-            if not ids:
-                return
-            wanted["last"] = ids[-1]["id"]
-            for row in self.reader.execute(_SCAN, wanted).fetchall():
-                yield subject_of(subject_type, json.loads(row["state"]))
-            wanted["after"] = wanted["last"]
-            await asyncio.sleep(0)
+        since = idle_since.astimezone(UTC).isoformat() if idle_since is not None else None
+        wanted = {"connection": self.connection, "done": done, "since": since}
+        return scan_subjects(self.reader, subject_type, _SCANNED, wanted)

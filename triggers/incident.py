@@ -1,16 +1,22 @@
-"""Start workflows when an incident is declared, acknowledged, mitigated, resolved, reopened, or changes otherwise.
+"""Start workflows when an incident is declared, acknowledged, mitigated, resolved, reopened, changes, or goes quiet.
 
 The engine finds these transitions itself, by comparing what a source says with the state it has stored.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import BeforeValidator, ConfigDict, field_validator
 
-from engine.domain import Event
-from engine.plugins import Duration, Field, Params, trigger
+from engine import calendars, domain
+from engine.domain import Event, Incident
+from engine.plugins import Check, Due, Duration, Fact, Field, Look, Params, trigger
+from triggers import states
+
+#: At most so many runs are started by one look: those that have been quiet for longest.
+_RUNS_PER_LOOK = 25
 
 
 def _as_written(value: Any) -> Any:
@@ -18,12 +24,15 @@ def _as_written(value: Any) -> Any:
     return "no" if value is False else value
 
 
-class _Incident(Params):
+class _Private(Params):
     private: Annotated[Literal["no", "only", "both"], BeforeValidator(_as_written)] = Field(
         default="no",
         description="Whether private incidents start this workflow: no, only they, or both.",
         json_schema_extra={"x-available": False},
     )
+
+
+class _Incident(_Private):
     own: bool = Field(default=False, description="Whether what our own accounts do starts it too.")
 
 
@@ -87,8 +96,11 @@ class Updated(_Incident):
     """
 
 
-class Quiet(Params):
+class Quiet(_Private):
     """Start when nobody has done anything about an open incident for a while.
+
+    Quiet counts from the last thing that a person did about it (a transition, a note, a change), else from its
+    declaration, as `incident.idle` does. What our own accounts do does not count.
 
     Example:
         on:
@@ -99,13 +111,23 @@ class Quiet(Params):
 
     for_: Duration = Field(alias="for", description="How long its timeline has had no entry by a person.")
 
+    @field_validator("for_")
+    @classmethod
+    def _some_time(cls, value: Duration) -> Duration:
+        if value == calendars.Duration():
+            raise ValueError("must be longer than nothing, such as 45m or 1bd")
+        return value
+
 
 def _once_per_incident(params: _State, event: Event) -> tuple[Any, ...]:
     return (event.type, event.subject)
 
 
-def _wanted(params: _Incident, event: Event) -> bool:
-    private = bool((event.after or {}).get("private"))
+def _wanted(params: _Private, event: Event) -> bool:
+    return _as_private(params, bool((event.after or {}).get("private")))
+
+
+def _as_private(params: _Private, private: bool) -> bool:
     return params.private == "both" or private == (params.private == "only")
 
 
@@ -169,7 +191,74 @@ def updated(params: Updated, event: Event) -> bool:
     return _wanted(params, event)
 
 
-@trigger("incident.quiet", Quiet, subject="incident", available=False)
+# --- quiet -----------------------------------------------------------------------------------------------------------
+
+
+async def _quiet_incidents(params: Quiet, check: Check) -> Look:
+    """Find the open incidents that are quiet, for longest first, and when the next of the others will be."""
+    found: list[tuple[datetime, Due]] = []
+    ahead: list[datetime] = []
+    async for incident in check.open_incidents():
+        since = _since(incident)
+        if since is None or not _as_private(params, incident.private):
+            continue
+        quiet_at = calendars.add(since, params.for_, check.calendar)
+        if quiet_at > check.now:
+            ahead.append(quiet_at)
+        else:
+            found.append((since, _due(incident, since, quiet_at)))
+    found.sort(key=lambda pair: (pair[0], str(pair[1].key)))
+    return Look([due for _, due in found], min(ahead, default=None))
+
+
+def _since(incident: Incident) -> datetime | None:
+    known = [instant for instant in (incident.active_at, incident.declared_at) if instant is not None]
+    return max(known, default=None)
+
+
+def _due(incident: Incident, since: datetime, quiet_at: datetime) -> Due:
+    fact = Fact(
+        "incident.quiet",
+        quiet_at,
+        subject_type="incident",
+        subject=incident.id,
+        data={"idle_since": since},
+        engine=True,  # a finding of ours: it must not pass for the newest word of the source
+    )
+    return Due(fact, _key(incident.id, since))
+
+
+def _key(incident: str | None, since: Any) -> tuple[Any, ...]:
+    return (incident, states.instant_text(since))
+
+
+def _once_per_stretch(params: Quiet, event: Event) -> tuple[Any, ...]:
+    return _key(event.subject, event.data.get("idle_since"))
+
+
+def _quiet_by(params: Quiet, event: Event, hours: calendars.Calendar) -> datetime:
+    """Give when an incident may go quiet that an event has opened."""
+    return calendars.add(event.time, params.for_, hours)
+
+
+@trigger(
+    "incident.quiet",
+    Quiet,
+    subject="incident",
+    data={"idle_since": domain.Field("instant", "When somebody last did something about it.")},
+    key=_once_per_stretch,
+    look=_quiet_incidents,
+    limit=lambda params: _RUNS_PER_LOOK,
+    stirred_by=(
+        "incident.declared",
+        "incident.acknowledged",
+        "incident.mitigated",
+        "incident.reopened",
+        "incident.updated",
+    ),
+    stirs=_quiet_by,
+    own_may_start=True,
+)
 def quiet(params: Quiet, event: Event) -> bool:
-    """Fit every incident that nobody has touched."""
-    return True
+    """Fit what its own look has found, as private as the workflow asks for."""
+    return _wanted(params, event)

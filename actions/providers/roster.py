@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from engine.calendars import Duration, add, default_calendar
+from engine.capabilities import Shift
 from engine.domain import Person, Rotation, Service, Team
 from engine.plugins import Connection, Options, provider
 
@@ -89,6 +90,17 @@ class PeopleFile:
         member = on_shift(rotation, at) if rotation else None
         return self._people.get(member) if member else None
 
+    async def shifts(self, at: datetime) -> Sequence[Shift]:
+        """Give the shift of every rotation; they change with the people file only, which is read at the start."""
+        return [self._shift(rotation, at) for rotation in self._rotations.values() if rotation.members]
+
+    def _shift(self, rotation: Rotation, at: datetime) -> Shift:
+        count = _turn(rotation, at)
+        member = None if count is None else rotation.members[count % len(rotation.members)]
+        start = None if count is None else _hand_over(rotation, count)
+        end = _next_hand_over(rotation, count)
+        return Shift(rotation.name, self._people.get(member) if member else None, start, end, firm=True)
+
     def _rotation(self, target: str | None) -> str | None:
         if target is None:
             return None
@@ -105,21 +117,28 @@ class PeopleFile:
 
 def on_shift(rotation: Rotation, at: datetime) -> str | None:
     """Give the id of the member whose shift it is at an aware instant; None before the rotation's start."""
-    if not rotation.members:
-        return None
+    count = _turn(rotation, at) if rotation.members else None
+    return None if count is None else rotation.members[count % len(rotation.members)]
+
+
+def _turn(rotation: Rotation, at: datetime) -> int | None:
+    """Give the number of the last hand-over up to an aware instant, from 0; None before the rotation's start."""
+    zone = ZoneInfo(rotation.timezone)
+    near = _estimate(rotation, _wall(rotation.start, zone), _wall(at, zone))
+    # a change of daylight saving time moves a hand-over to a neighbour of the one that the wall clock suggests
+    return next((count for count in range(near + 2, max(-1, near - 3), -1) if _hand_over(rotation, count) <= at), None)
+
+
+def _next_hand_over(rotation: Rotation, count: int | None) -> datetime:
+    """Give the instant of the first hand-over after one. In a gap of the clocks a later one may come first."""
+    first = 0 if count is None else count + 1
+    return min(_hand_over(rotation, number) for number in range(first, first + 3))
+
+
+def _hand_over(rotation: Rotation, count: int) -> datetime:
+    """Give the instant of a hand-over, in UTC. A local time that does not exist moves forward by the gap."""
     zone = ZoneInfo(rotation.timezone)
     start = _wall(rotation.start, zone)
-    near = _estimate(rotation, start, _wall(at, zone))
-    # a change of daylight saving time moves a hand-over to a neighbour of the one that the wall clock suggests
-    for count in range(near + 2, max(-1, near - 3), -1):
-        if _hand_over(rotation, start, count) <= at:
-            return rotation.members[count % len(rotation.members)]
-    return None
-
-
-def _hand_over(rotation: Rotation, start: datetime, count: int) -> datetime:
-    """Give the instant of a hand-over. A local time that does not exist moves forward by the gap."""
-    zone = ZoneInfo(rotation.timezone)
     if months := rotation.every.months:
         return add(start.replace(tzinfo=zone), Duration(months=count * months), default_calendar(rotation.timezone))
     return (start + count * timedelta(seconds=rotation.every.seconds)).replace(tzinfo=zone).astimezone(UTC)

@@ -122,7 +122,7 @@ def list_runs(
         (
             one["id"],
             one["workflow"],
-            histories.state(one),
+            one["state"].replace("_", " "),
             histories.about(one["subject"]),
             times.exact(one["created"]),
             f"until {times.day(one['due'])}" if one["due"] else _why(one),

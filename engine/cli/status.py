@@ -46,13 +46,7 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
 def engine_of(opened: Reading) -> dict[str, Any]:
     """Say whether an engine works on the project's database: its process, and where it listens. Never its token."""
     pid = holder(opened.database)
-    told = _told(opened.config.folder) if pid else {}
-    return {
-        "running": pid is not None,
-        "pid": pid or None,
-        "address": str(told["address"]) if told.get("address") else None,
-        "dry_run": told.get("dry_run") is True,
-    }
+    return {"running": pid is not None, "pid": pid or None, "address": _address(opened.config.folder) if pid else None}
 
 
 def holder(database: Path) -> int | None:
@@ -74,13 +68,13 @@ def holder(database: Path) -> int | None:
     return None
 
 
-def _told(folder: Path) -> dict[str, Any]:
-    """Give what a running engine says of itself."""
+def _address(folder: Path) -> str | None:
     try:
         told = json_format.loads((folder / ".hotwash" / "server.json").read_text("utf-8"))
     except (OSError, ValueError):
-        return {}
-    return told if isinstance(told, dict) else {}
+        return None
+    address = told.get("address") if isinstance(told, dict) else None
+    return str(address) if address else None
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -118,16 +112,11 @@ def _print_engine(found: Mapping[str, Any], times: Times) -> None:
         process = f", process {engine['pid']}" if engine["pid"] else ""
         address = f", {engine['address']}" if engine["address"] else ""
         output.say(f"engine  running{process}{address}")
-        if engine.get("dry_run"):
-            output.say("        it is a dry run: nothing goes out, and live runs rest")
     else:
         output.say("engine  not running: nothing goes out and nothing is looked at until 'hotwash run'")
     output.say(f"now     {times.day(found['at'])}")
     counts = [f"{number} {state.replace('_', ' ')}" for state, number in found["runs"].items() if number]
     output.say(f"runs    {', '.join(counts) or 'none yet'}")
-    dry = [f"{number} {state.replace('_', ' ')}" for state, number in found["dry_runs"].items() if number]
-    if dry:
-        output.say(f"        {', '.join(dry)}, as dry runs")
     if found["unmatched"]:
         output.say(f"events  {found['unmatched']} came in and were not looked at yet")
 
@@ -158,11 +147,7 @@ def _waiting(one: Mapping[str, Any]) -> str:
     path = (one["path"] or "").removesuffix("!deadline")
     step = f" at '{path}'" if path else ""
     what = f", its time-out{step}" if one["kind"] == "deadline" else f"{step}"
-    return f"{one['workflow']} {one['run']}{_dry(one)}{what}{subject}"
-
-
-def _dry(one: Mapping[str, Any]) -> str:
-    return " (dry run)" if one["dry_run"] else ""
+    return f"{one['workflow']} {one['run']}{what}{subject}"
 
 
 def _connections(found: Mapping[str, Any], times: Times) -> list[str]:
@@ -183,13 +168,14 @@ def _failed(found: Mapping[str, Any], times: Times) -> list[str]:
         error = one["error"] or {}
         subject = f" ({one['subject']})" if one["subject"] else ""
         where = f" at '{error['step']}'" if error.get("step") else ""
-        run = f"{one['workflow']} {one['run']}{_dry(one)}"
-        lines.append(f"{times.day(one['ended'])}  {run}{subject}{where}: {error.get('message')}")
+        lines.append(
+            f"{times.day(one['ended'])}  {one['workflow']} {one['run']}{subject}{where}: {error.get('message')}"
+        )
     return lines
 
 
 def _held(one: Mapping[str, Any], times: Times) -> str:
-    return f"{one['workflow']} {one['run']}{_dry(one)}, since {times.day(one['since'])}" + (
+    return f"{one['workflow']} {one['run']}, since {times.day(one['since'])}" + (
         f": {one['reason']}" if one["reason"] else ""
     )
 

@@ -6,9 +6,10 @@ Vendor look-ups (`on_call`) are answered from what was recorded, or raise `NeedL
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -44,6 +45,7 @@ SUBJECTS_BY_KEY = "SELECT * FROM subjects WHERE type = ? AND key = ?"
 
 _LISTS = {"label": "labels", "service": "services", "participant": "participants", "attendee": "attendees"}
 _MEMBERS = {"member": "members"}
+_DATA_LISTS = {"team": "teams", "service": "services"}
 
 
 def event_of(row: sqlite3.Row) -> Event:
@@ -68,6 +70,37 @@ def event_of(row: sqlite3.Row) -> Event:
 def subject_of(subject_type: str, state: Mapping[str, Any]) -> Any:
     """Make the record of a subject's stored state."""
     return build(SUBJECTS[subject_type], state)
+
+
+#: SQL for an incident that is open, as `incident.open` is.
+OPEN = "(json_extract(state, '$.status') IS NOT 'resolved' AND json_extract(state, '$.merged_into') IS NULL)"
+
+#: The ids of the next portion, and what is wanted among them: each reading is short, and none lasts over a pause.
+_PORTION = "SELECT id FROM subjects WHERE type = :type AND id > :after ORDER BY id LIMIT 1000"
+
+
+async def scan_subjects(
+    reader: sqlite3.Connection, subject_type: str, where: str, values: Mapping[str, Any]
+) -> AsyncIterator[Any]:
+    """Give the subjects of a type that fit, by id, a portion at a time: between them others have their turn.
+
+    Args:
+        reader: the database.
+        subject_type: `ticket`, `incident`, …
+        where: SQL, with the names of `values`; not `type after last`.
+        values: what stands for those names.
+    """
+    wanted = {**values, "type": subject_type, "after": "", "last": ""}
+    sql = f"SELECT state FROM subjects WHERE type = :type AND id > :after AND id <= :last AND ({where}) ORDER BY id"
+    while True:
+        ids = reader.execute(_PORTION, wanted).fetchall()
+        if not ids:
+            return
+        wanted["last"] = ids[-1]["id"]
+        for row in reader.execute(sql, wanted).fetchall():
+            yield subject_of(subject_type, json.loads(row["state"]))
+        wanted["after"] = wanted["last"]
+        await asyncio.sleep(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +294,7 @@ class Lookups:
         if name in event.data:
             return event.data[name]
         if event.subject_type is None or event.after is None:
-            return None
+            return event.data.get(_DATA_LISTS.get(name, name))
         return self.read(subject_of(event.subject_type, event.after), name)
 
     # --- the directory -----------------------------------------------------------------------------------------------
@@ -356,6 +389,8 @@ def _compared(kind: str, name: str, wanted: Any) -> str | None:
     """Give the SQL that compares a stored field with a plain value; None where Python has to."""
     known = FIELDS[kind]
     name = name if name in known else _LISTS.get(name, name)
+    if (kind, name) == ("incident", "open") and isinstance(wanted, bool):
+        return f"{OPEN} = ?"
     column = known.get(name)
     if column is None or column.derived:
         return None

@@ -129,8 +129,7 @@ _PASSES = (
         "effects",
         "effects",
         "runs",
-        "inputs != 'null' AND state IN ('done', 'failed', 'skipped', 'held', 'dry_run')"
-        f" AND {_ENDED.format('effects')}",
+        f"inputs != 'null' AND state IN ('done', 'failed', 'skipped', 'held') AND {_ENDED.format('effects')}",
         {"inputs": "'null'", "error": "NULL", "result": _MADE},
     ),
 )

@@ -108,11 +108,16 @@ def engine(tmp_path: Path) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def run(
-        text: str = "", *, providers: dict[str, Any] | None = None, project: str = "", **workflows: str
+        text: str = "",
+        *,
+        providers: dict[str, Any] | None = None,
+        project: str = "",
+        people: str = "",
+        **workflows: str,
     ) -> AsyncIterator[Running]:
         (tmp_path / "workflows").mkdir()
         (tmp_path / "hotwash.yaml").write_text(PROJECT + project)
-        (tmp_path / "people.yaml").write_text(PEOPLE)
+        (tmp_path / "people.yaml").write_text(PEOPLE + people)
         for name, source in ({"flow": text} if text else {} | workflows).items():
             head = "" if source.startswith("on:") or "\non:" in source else "on: incident.declared\n"
             (tmp_path / "workflows" / f"{name}.yaml").write_text(head + source)

@@ -20,11 +20,22 @@ class FakeTickets:
 
 @pytest.fixture
 def check_at():
-    """Make what a due check may use, at an instant."""
+    """Make what a due check or a look may use, at an instant."""
 
-    def make(now, *tickets, due=None, zone="UTC", calendar=calendars.WEEKDAYS_9_TO_5):
+    def make(now, *tickets, due=None, zone="UTC", calendar=calendars.WEEKDAYS_9_TO_5, incidents=(), **more):
+        async def open_incidents():
+            for one in incidents:
+                yield one
+
+        given = {"people": None, "cursor": None, **more}
         return SimpleNamespace(
-            now=now, due=due or now, zone=zone, tickets=FakeTickets(*tickets), people=None, calendar=calendar
+            now=now,
+            due=due or now,
+            zone=zone,
+            tickets=FakeTickets(*tickets),
+            calendar=calendar,
+            open_incidents=open_incidents,
+            **given,
         )
 
     return make

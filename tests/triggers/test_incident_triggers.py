@@ -65,8 +65,3 @@ def test_private_incidents_start_only_what_asks_for_them(asked, public, private)
     params = incident.Resolved.model_validate(asked)
     assert incident.resolved.matches(params, event("incident.resolved")) is public
     assert incident.resolved.matches(params, event("incident.resolved", private=True)) is private
-
-
-def test_quiet_is_known_and_not_available_yet():
-    assert not incident.quiet.available
-    assert incident.quiet.params.model_validate({"for": "45m"}).for_ == calendars.Duration(2700)

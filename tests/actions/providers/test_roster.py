@@ -3,6 +3,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actions.providers.roster import Roster as RosterProvider
 from actions.providers.roster import RosterOptions, on_shift
@@ -155,3 +157,38 @@ async def test_a_rotation_of_nobody_has_nobody_on_call():
 def test_a_rotation_whose_length_cannot_be_counted_is_refused_at_the_start(every):
     with pytest.raises(ValueError, match="'every' of rotation 'default' must be a duration"):
         roster(rotations={"default": Rotation("default", ("ada",), every, datetime(2026, 1, 5, 9), "UTC")})  # noqa: DTZ001
+
+
+@given(
+    every=st.sampled_from(["30m", "8h", "12h", "1d", "7d", "P1M"]),
+    zone=st.sampled_from(["Europe/Prague", "America/New_York", "Australia/Lord_Howe", "UTC"]),
+    start=st.datetimes(datetime(2025, 1, 1), datetime(2026, 1, 1)),  # noqa: DTZ001  local to the zone
+    later=st.timedeltas(timedelta(), timedelta(days=700)),
+)
+async def test_a_shift_lasts_exactly_as_long_as_nobody_else_would_be_found(every, zone, start, later):
+    rotation = a_rotation(("ada", "grace", "joan"), every, start.isoformat(), zone)
+    known = roster(rotations={"default": rotation})
+    at = start.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) + later
+    (shift,) = await known.shifts(at)
+    assert shift.person is not None
+    assert shift.start <= at < shift.end
+    last = shift.end - timedelta(microseconds=1)
+    times = [shift.start, at, shift.start + (shift.end - shift.start) / 2, last]
+    assert {on_shift(rotation, one) for one in times} == {shift.person.id}
+    (following,) = await known.shifts(shift.end)
+    assert (following.start, following.person.id == shift.person.id) == (shift.end, False)
+
+
+async def test_of_short_shifts_in_a_skipped_hour_one_ends_where_a_later_one_comes_first():
+    rotation = a_rotation(("ada", "grace"), "45m", "2026-03-29T00:40")  # 01:25, then 03:10, 03:55 and 03:40
+    (shift,) = await roster(rotations={"default": rotation}).shifts(datetime(2026, 3, 29, 1, 10, tzinfo=UTC))
+    assert (shift.start.minute, shift.end.minute) == (10, 40)
+
+
+async def test_before_a_rotation_starts_nobody_has_a_shift_and_its_end_is_known():
+    (shift,) = await roster(rotations={"default": a_rotation()}).shifts(local("2025-12-24T18:00"))
+    assert (shift.person, shift.start, shift.end, shift.firm) == (None, None, local("2026-01-05T09:00"), True)
+
+
+async def test_a_rotation_of_nobody_has_no_shift():
+    assert await roster(rotations={"default": a_rotation([])}).shifts(local("2026-02-01T12:00")) == []
