@@ -25,6 +25,7 @@ from engine.matching import LISTENER
 from engine.plugins import OURSELVES, Due, Look, Trigger
 from engine.runs.hub import Hub
 from engine.runs.limits import Limits
+from engine.runs.pauses import Pause
 from engine.store.codec import digest, dumps, instant, micros
 from engine.store.journal import StorageUnavailable, Writing
 from engine.store.lookups import OPEN, scan_subjects
@@ -132,9 +133,18 @@ class Polls:
         return not self._looking and not self._wake.is_set()
 
     def next_due(self) -> datetime | None:
-        """Give when the next look is; what is being looked at has none."""
-        resting = (poll.look for poll in self._polls.values() if poll.id not in self._looking)
-        return _earliest(*resting)
+        """Give when the next look is; what is being looked at has none, nor what rests."""
+        waiting = (poll for poll in self._polls.values() if poll.id not in self._looking)
+        return _earliest(*(poll.look for poll in waiting if not self._rests(poll)))
+
+    def _rests(self, poll: _Poll) -> bool:
+        """Whether a poll is of a workflow that is paused; what was missed before that is looked at all the same."""
+        pause = self._pause_of(poll)
+        counts = poll.trigger is not None and poll.trigger.next_due is not None
+        return pause is not None and (not counts or poll.due >= pause.since)
+
+    def _pause_of(self, poll: _Poll) -> Pause | None:
+        return self.hub.pauses.of(poll.workflow.id) if poll.workflow is not None else None
 
     def look_now(self, connection: str) -> None:
         """Look at a connection as soon as possible."""
@@ -159,11 +169,13 @@ class Polls:
             if poll.trigger.next_due is None:
                 known = row is not None
             elif row is not None and row["inputs"] == inputs and row["due"] is not None:
-                known, due = True, instant(row["due"])
+                due = self._after_pauses(poll, poll.trigger, instant(row["due"]))
+                known = due == instant(row["due"])
             else:  # new, or written otherwise than before: it counts from now
                 known, due = False, poll.trigger.next_due(poll.params, now, zone)
             if not known:
-                rows.append((poll.id, micros(due) if due else None, micros(now), inputs))
+                first = row["first"] if row is not None and row["inputs"] == inputs else micros(now)
+                rows.append((poll.id, micros(due) if due else None, first, inputs))
             if due is not None:
                 poll.due = poll.look = due
                 wanted[poll.id] = poll
@@ -202,6 +214,16 @@ class Polls:
                 poll.look = at
                 self._wake.set()
 
+    def _after_pauses(self, poll: _Poll, trigger: Trigger, due: datetime) -> datetime | None:
+        """Pass over the instants at which a pause that has ended kept the workflow from starting."""
+        assert trigger.next_due is not None
+        following: datetime | None = due
+        ended = self.hub.pauses.ended_of(poll.workflow.id) if poll.workflow is not None else []
+        for pause in sorted(ended, key=lambda pause: pause.since):
+            while following is not None and pause.covers(following):
+                following = trigger.next_due(poll.params, following, self.hub.directory.zone)
+        return following
+
     @staticmethod
     def _keep(cursor: sqlite3.Cursor, rows: Sequence[tuple[Any, ...]], gone: Sequence[str]) -> None:
         cursor.executemany("DELETE FROM schedules WHERE id = ?", [(name,) for name in gone])
@@ -211,7 +233,7 @@ class Polls:
         while True:
             self._wake.clear()
             now = self.hub.clock.now()
-            waiting = (poll for poll in self._polls.values() if poll.id not in self._looking)
+            waiting = (poll for poll in self._polls.values() if poll.id not in self._looking and not self._rests(poll))
             ripe = [poll for poll in waiting if poll.look is not None and poll.look <= now]
             for poll in sorted(ripe, key=lambda poll: poll.due):
                 self._looking[poll.id] = asyncio.create_task(self._look_at(poll, now), name=f"look at {poll.id}")
@@ -245,6 +267,8 @@ class Polls:
         """Write the events of the occasions that a trigger's check finds, as many as it may start."""
         trigger = poll.trigger
         assert trigger is not None
+        pause = self._pause_of(poll)
+        now = min(now, pause.since) if pause is not None else now
         poll.stirred = None
         look = await self._look_for(poll, trigger, now)
         fresh: list[Due] = []

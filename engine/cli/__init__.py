@@ -30,6 +30,8 @@ COMMANDS: dict[str, str] = {
     "incident": "engine.cli.incident",
     "ticket": "engine.cli.ticket",
     "answer": "engine.cli.answer",
+    "pause": "engine.cli.pause",
+    "resume": "engine.cli.resume",
     "list": "engine.cli.listing",
     "schema": "engine.cli.schema",
     "explain": "engine.cli.explain",

@@ -222,10 +222,16 @@ def _again(data: Report, action: str | None, times: Times) -> str:
     error = data.get("error") or {"code": "connection-held"}
     why = _WHY_LATER.get(error["code"], "it did not work")
     told = f": {error['message']}" if error.get("message") else ""
-    return f"{named}{why}{told}; again at {times.exact(data.get('due'))}"
+    due = times.exact(data["due"]) if data.get("due") else "'hotwash resume'"
+    return f"{named}{why}{told}; {'until' if why == 'held' else 'again at'} {due}"
 
 
-_WHY_LATER = {"connection-held": "its connection is held", "rate-limited": "it waits for its turn"}
+_WHY_LATER = {
+    "connection-held": "its connection is held",
+    "rate-limited": "it waits for its turn",
+    "closed": "held",
+    "paused": "held",
+}
 
 
 def _done(record: Report, action: str | None, asked: str) -> str:
@@ -346,6 +352,8 @@ def _waits(run: Report, times: Times) -> Iterator[str]:
 
 
 def _wait(wait: Report, times: Times) -> str:
+    if wait["kind"] == "pause":
+        return "the end of a pause"
     if wait["kind"] == "effect":
         return f"the result of '{wait['value']}', which another run is about"
     if wait["due"]:
@@ -417,7 +425,17 @@ def verdict_text(verdict: Report, times: Times) -> str:
     if verdict["kind"] == "settling" and until:
         return f"settling until {times.day(until)}"
     run = verdict["run"]
-    return str(verdict["sentence"]) + (f": {run['id']}, {run['state'].replace('_', ' ')} now" if run else "")
+    return str(verdict["sentence"]) + (f": {run['id']}, {_stands(run, times)}" if run else "")
+
+
+def _stands(run: Report, times: Times) -> str:
+    """Say in what state a run is, and of one that is held until when and why."""
+    state = f"{run['state'].replace('_', ' ')} now"
+    first = next(iter(run.get("held", ())), None)
+    if first is None:
+        return state
+    until = f" until {times.day(first['until'])}" if first["until"] else ""
+    return f"{state}{until}: {first['why']}"
 
 
 def explanation_text(explained: Report, times: Times) -> None:

@@ -83,11 +83,12 @@ def _address(folder: Path) -> str | None:
 def status_text(found: Mapping[str, Any], times: Times) -> None:
     """Print how things stand: first what needs somebody, then what comes next."""
     _print_engine(found, times)
+    _section("paused: effects are held until 'hotwash resume'", [_paused(one, times) for one in found["paused"]])
     _section("needs a decision: it is not known whether these happened", _parked(found, times))
     _section(_counted("late", found["late"], found["late_count"]), _due(found["late"], found, times))
     _section("connections that do not work", _connections(found, times))
     _section(_counted("failed in the last 7 days", found["failed"], found["failed_count"]), _failed(found, times))
-    _section("held", [_held(one, times) for one in found["held"]])
+    _section(_counted("held", found["held"], found["held_count"]), [_held(one, times) for one in found["held"]])
     _section("questions that nobody has answered yet", _questions(found, times))
     _section("next", _due(found["next"], found, times))
     _section("schedules", [f"{times.away(one['due'], found['at'])}  {one['trigger']}" for one in found["schedules"]])
@@ -175,9 +176,14 @@ def _failed(found: Mapping[str, Any], times: Times) -> list[str]:
 
 
 def _held(one: Mapping[str, Any], times: Times) -> str:
-    return f"{one['workflow']} {one['run']}, since {times.day(one['since'])}" + (
-        f": {one['reason']}" if one["reason"] else ""
-    )
+    step = f" at '{one['path']}'" if one["path"] else ""
+    why = f": {one['reason']}" if one["reason"] else ""
+    until = f"; until {times.day(one['until'])}" if one["until"] else ""
+    return f"{one['workflow']} {one['run']}{step}, since {times.day(one['since'])}{why}{until}"
+
+
+def _paused(one: Mapping[str, Any], times: Times) -> str:
+    return f"{one['workflow'] or 'all workflows'}, since {times.day(one['since'])}, by {one['by']}"
 
 
 def _questions(found: Mapping[str, Any], times: Times) -> list[str]:

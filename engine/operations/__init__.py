@@ -32,6 +32,7 @@ from engine.operations.incidents import (
     reopen_incident,
     resolve_incident,
 )
+from engine.operations.pauses import PauseWorkflow, pause, resume
 from engine.operations.questions import AnswerQuestion, answer_question
 from engine.operations.runs import CancelRun, DecideRun, RetryRun, cancel_run, decide_run, retry_run
 from engine.operations.starting import StartWorkflow, start_workflow
@@ -81,6 +82,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "retry_run": Operation(retry_run, RetryRun),
     "cancel_run": Operation(cancel_run, CancelRun),
     "decide_run": Operation(decide_run, DecideRun),
+    "pause": Operation(pause, PauseWorkflow),
+    "resume": Operation(resume, PauseWorkflow),
     "prune": Operation(prune, Prune),
 }
 

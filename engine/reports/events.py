@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.matching import LISTENER, sentence
+from engine.reports.runs import held
 from engine.reports.values import cut, find, iso, label, plain, read
 from engine.runs.interpreter import ANSWERED
 from engine.store.codec import decode
@@ -34,7 +35,7 @@ def list_events(
     rows = reader.execute(
         f"SELECT * FROM events WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", (*arguments, limit)
     ).fetchall()
-    return [{**event(row), "verdicts": verdicts(reader, row["id"])} for row in rows]
+    return [{**event(row), "verdicts": _verdicts(reader, row["id"])} for row in rows]
 
 
 def show_event(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:
@@ -104,7 +105,16 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[st
 
 
 def verdicts(reader: sqlite3.Connection, number: int, workflow: str | None = None) -> list[dict[str, Any]]:
-    """Give the verdicts that were written about an event, oldest first."""
+    """Give the verdicts that were written about an event, oldest first, each with its run and what that is held by."""
+    found = _verdicts(reader, number, workflow)
+    for one in found:
+        if one["run"] is not None and one["run"]["state"] == "held":
+            row = reader.execute("SELECT * FROM runs WHERE id = ?", (one["run"]["number"],)).fetchone()
+            one["run"]["held"] = held(reader, row)
+    return found
+
+
+def _verdicts(reader: sqlite3.Connection, number: int, workflow: str | None = None) -> list[dict[str, Any]]:
     rows = reader.execute(
         "SELECT v.*, r.uid AS run_uid, r.state AS run_state FROM verdicts v LEFT JOIN runs r ON r.id = v.run"
         " WHERE v.event = :event AND (:workflow IS NULL OR v.workflow = :workflow) ORDER BY v.id",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.problems import Problem
-from engine.reports.runs import STATES
+from engine.reports.runs import STATES, held
 from engine.reports.values import cut, iso, read
 from engine.store.codec import micros
 
@@ -50,7 +50,9 @@ def status(
         "unmatched": _count(reader, "SELECT count(*) FROM events WHERE state = 'new'"),
         "schedules": _schedules(reader),
         "needs_decision": _parked(reader, micros(now - RECENT)),
+        "paused": _pauses(reader),
         "held": _held_runs(reader),
+        "held_count": _count(reader, "SELECT count(*) FROM runs WHERE state = 'held'"),
         "failed": _failed(reader, micros(now - RECENT)),
         "failed_count": _count(
             reader, "SELECT count(*) FROM runs WHERE state = 'failed' AND ended >= ?", micros(now - RECENT)
@@ -131,13 +133,20 @@ def _parked(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:
 
 
 def _held_runs(reader: sqlite3.Connection) -> list[dict[str, Any]]:
-    rows = reader.execute(
-        "SELECT uid, workflow, reason, updated FROM runs WHERE state = 'held' ORDER BY id LIMIT ?", (MOST,)
-    ).fetchall()
-    return [
-        {"run": row["uid"], "workflow": row["workflow"], "reason": row["reason"], "since": iso(row["updated"])}
-        for row in rows
-    ]
+    rows = reader.execute("SELECT * FROM runs WHERE state = 'held' ORDER BY id LIMIT ?", (MOST,)).fetchall()
+    return [_held(reader, row) for row in rows]
+
+
+def _held(reader: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+    first = next(iter(held(reader, row)), {"path": None, "until": None, "why": row["reason"]})
+    told = {"path": first["path"], "until": first["until"], "reason": row["reason"] or first["why"]}
+    return {"run": row["uid"], "workflow": row["workflow"], "since": iso(row["updated"]), **told}
+
+
+def _pauses(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Give the pauses that go on; `workflow` is None for that of all."""
+    rows = reader.execute("SELECT * FROM pauses WHERE until IS NULL ORDER BY workflow").fetchall()
+    return [{"workflow": row["workflow"] or None, "since": iso(row["since"]), "by": row["by"]} for row in rows]
 
 
 def _failed(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:

@@ -7,6 +7,9 @@ import sqlite3
 from typing import Any
 
 from engine.reports.values import cut, find, iso, plain, read, subject, subject_names
+from engine.runs.active import is_held
+from engine.runs.rows import load_state, run_of
+from engine.store.codec import micros
 
 #: The states a run may be in, those that go on first.
 STATES = ("running", "waiting", "held", "needs_decision", "finished", "failed", "stopped", "cancelled")
@@ -40,7 +43,8 @@ def show_run(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:
     """Give a run with its whole history; instants are ISO 8601 in UTC, long texts are cut.
 
     `history` has every record, oldest first: `at round path kind data`, and `action` and `identity` where it belongs
-    to an effect. `effects` are those it intended, `waits` what it waits for now, `caused` the events it caused.
+    to an effect. `effects` are those it intended, `waits` what it waits for now, `held` what does not go out now and
+    why, `caused` the events it caused.
 
     Args:
         reader: the database.
@@ -61,6 +65,7 @@ def show_run(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:
         "history": _history(reader, row["id"]),
         "effects": _effects(reader, row["id"]),
         "waits": _waits(reader, row["id"]),
+        "held": held(reader, row),
         "caused": _caused(reader, row),
     }
 
@@ -160,6 +165,27 @@ def _waits(reader: sqlite3.Connection, run: int) -> list[dict[str, Any]]:
             "value": _value(row),
         }
         for row in rows
+    ]
+
+
+def held(reader: sqlite3.Connection, row: sqlite3.Row) -> list[dict[str, Any]]:
+    """Give the effects of a run (its whole row) that something holds: `path until code why`, the earliest first.
+
+    `until` is None where somebody has to let them go.
+    """
+    if row["ended"] is not None or row["state"] not in ("held", "running", "needs_decision"):
+        return []
+    leaves = load_state(reader, run_of(row)).leaves
+    errors = [(path, leaf, leaf.error or {}) for path, leaf in leaves.items() if is_held(leaf)]
+    errors.sort(key=lambda one: (one[1].due is None, one[1].due or one[0]))
+    return [
+        {
+            "path": path,
+            "until": iso(micros(leaf.due)) if leaf.due is not None else None,
+            "code": error.get("code"),
+            "why": error.get("message"),
+        }
+        for path, leaf, error in errors
     ]
 
 

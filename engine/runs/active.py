@@ -121,10 +121,11 @@ def summary(state: RunState) -> str:
     if "intent" in statuses:
         return "running"
     waits = "held" in statuses or "retry" in statuses
-    return "held" if waits and any(map(_is_held, state.leaves.values())) else "waiting"
+    return "held" if waits and any(map(is_held, state.leaves.values())) else "waiting"
 
 
-def _is_held(leaf: Leaf) -> bool:
+def is_held(leaf: Leaf) -> bool:
+    """Whether something holds an effect, so that it does not go out now."""
     return leaf.status == "held" or (leaf.status == "retry" and (leaf.error or {}).get("code") in _HOLDING)
 
 

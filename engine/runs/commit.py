@@ -99,7 +99,7 @@ class Commit:
             self._intend(tx, intent, at)
         for result in self.results:
             self._records(tx, result.records, at, result.text)
-        self._records(tx, self.outcome.records, at)
+        self._records(tx, self.outcome.records, at, listens=False)  # its commands say what it listens for
         for command in self.outcome.commands:
             self._listen(tx, command)
         for result in self.inline:  # after what was decided before them: their timers must not be forgotten with it
@@ -129,22 +129,33 @@ class Commit:
         if tx.drafted:
             self.active.works = works
 
-    def _records(self, tx: Writing, records: Sequence[Record], at: int, outputs: str | None = None) -> None:
+    def _records(
+        self, tx: Writing, records: Sequence[Record], at: int, outputs: str | None = None, *, listens: bool = True
+    ) -> None:
         run = self.active.run.id
-        listening = self.active.state.ended is None
         for record in records:
-            after_all = record.kind == "hold" or record.path.startswith(IN_DOUBT)  # goes on when the run has ended
-            if (listening or after_all) and record.kind in _LATER and record.data.get("due") is not None:
-                kind = "hold" if record.kind == "hold" else "timer"
-                self.active.listened = self.timed = True
-                tx.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = ?", (run, record.path, kind))
-                tx.execute(LISTEN, (run, record.path, kind, micros(record.data["due"]), None, None, None))
-            if record.kind in ("held", "retry") and record.data["due"] is None:
-                self._listen(tx, Listen(record.path, "pause"))
+            if listens:
+                self._fall_due(tx, record)
             if record.kind != "hold":  # that only makes a timer
                 whole = outputs is not None and record.kind == "done" and len(record.data) == 1
                 data = f'{{"outputs":{outputs}}}' if whole else dumps(record.data)
                 tx.add(RECORD, (run, record.path, record.kind, data, at))
+
+    def _fall_due(self, tx: Writing, record: Record) -> None:
+        """Have what came back wake the run when it is due, or when a pause ends."""
+        if record.kind not in _LATER:
+            return
+        run = self.active.run.id
+        after_all = record.kind == "hold" or record.path.startswith(IN_DOUBT)  # goes on when the run has ended
+        if self.active.state.ended is not None and not after_all:
+            return
+        if record.data.get("due") is not None:
+            kind = "hold" if record.kind == "hold" else "timer"
+            self.active.listened = self.timed = True
+            tx.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = ?", (run, record.path, kind))
+            tx.execute(LISTEN, (run, record.path, kind, micros(record.data["due"]), None, None, None))
+        elif record.kind != "pending":
+            self._listen(tx, Listen(record.path, "pause"))
 
     def _intend(self, tx: Writing, intent: Intent, at: int) -> None:
         run, command, hash = self.active.run, intent.command, fingerprint(intent.inputs)
@@ -214,8 +225,8 @@ class Commit:
                 self.timed = self.timed or due is not None
                 if command.kind == "effect":
                     self._listen_for_effect(tx, command)
-                if command.kind == "pause" and self.hub.pauses.of(self.active.run.workflow) is None:
-                    self._look_again(tx)  # it ended between the decision and this commit
+                if command.kind == "pause":
+                    self._listen_for_resumption(tx, command.path)
                 if command.event_type is not None:
                     self._listen_for_event(tx, command.event_type)
                 values = (run, command.path, command.kind, due, command.event_type, command.field, command.value)
@@ -234,6 +245,13 @@ class Commit:
         self.hub.awaited.add(event_type)
         tx.touch(("waits", event_type))
         if self.looked is not None and not self.again and tx.newest("events") > self.looked:
+            self._look_again(tx)
+
+    def _listen_for_resumption(self, tx: Writing, path: str) -> None:
+        """Look again at once where the pause has ended between the decision and this commit."""
+        run = self.active.run
+        tx.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = 'pause'", (run.id, path))
+        if self.hub.pauses.of(run.workflow) is None:
             self._look_again(tx)
 
     def _look_again(self, tx: Writing) -> None:

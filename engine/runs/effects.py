@@ -64,6 +64,8 @@ def _new(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
         checked = turn.view.check_inputs(step, inputs)
         timeout = None if step.timeout is None else turn.length("timeout", step.timeout, turn.scope(path, env))
     _hold_for(turn, step, path, checked)
+    if _is_paused(turn.state.leaves.get(path)):
+        turn.commands.append(Unlisten(path))
     intent: dict[str, Any] = {"identity": identity, "attempt": 1}
     if timeout is not None:
         intent["timeout"] = timeout
@@ -124,16 +126,22 @@ def _hold_for(turn: Turn, step: Step, path: str, inputs: Any, leaf: Leaf | None 
 
 
 def _hold(turn: Turn, step: Step, path: str, held: Held | None, leaf: Leaf | None) -> None:
-    """Record why an effect is held, once for as long as that lasts, and block; the record makes a row that is due."""
+    """Record why an effect is held, once for as long as that lasts, and block."""
     if held is None:
         return
     error = {"message": held.why, "step": step.id, "code": held.code}
     known = turn.state.leaves.get(path)
+    was_paused = _is_paused(known)
     if known is None or (known.due, known.error) != (held.until, error):
         turn.put(path, "held" if leaf is None else "retry", {"due": held.until, "error": error})
-        if leaf is not None:
-            turn.commands += [Unlisten(path), Listen(path, "timer" if held.until else "pause", held.until)]
+        if leaf is not None or was_paused:
+            turn.commands.append(Unlisten(path))
+        turn.commands.append(Listen(path, "timer" if held.until else "pause", held.until))
     raise Blocked
+
+
+def _is_paused(leaf: Leaf | None) -> bool:
+    return leaf is not None and leaf.status == "held" and leaf.due is None and leaf.error is not None
 
 
 # --- identity and inputs ---------------------------------------------------------------------------------------------

@@ -25,6 +25,10 @@ class Pause:
     by: str  #: the name of whoever said so
     until: datetime | None = None  #: when it ended
 
+    def covers(self, instant: datetime) -> bool:
+        """Whether an instant lies in it."""
+        return self.since <= instant and (self.until is None or instant <= self.until)
+
     @property
     def why(self) -> str:
         what = f"'{self.workflow}' is paused" if self.workflow else "everything is paused"
@@ -48,10 +52,9 @@ class Pauses:
         """Give the pause that holds a workflow's effects; None where none does."""
         return (self.current.get(ALL) or self.current.get(workflow)) if self.current else None
 
-    def last_end(self, workflow: str) -> datetime | None:
-        """Give when the last pause ended that held a workflow's effects."""
-        ends = (self.ended[name].until for name in (ALL, workflow) if name in self.ended)
-        return max((end for end in ends if end is not None), default=None)
+    def ended_of(self, workflow: str) -> list[Pause]:
+        """Give the last pauses that held a workflow's effects and have ended: its own, and that of all."""
+        return [self.ended[name] for name in (ALL, workflow) if name in self.ended]
 
 
 def pause_of(row: sqlite3.Row) -> Pause:

@@ -85,10 +85,23 @@ class Site(World):
         await self.settle()
 
     async def does(self, operation: str, **inputs: Any) -> None:
-        """Let somebody retry, cancel or decide; `run` is by default the newest."""
-        run = {"run": self.runs()[-1]["uid"]} if "workflow" not in inputs else {}
+        """Let somebody retry, cancel, decide, pause or resume; `run` is by default the newest."""
+        about_run = operation in ("retry_run", "cancel_run", "decide_run") and "workflow" not in inputs
+        run = {"run": self.runs()[-1]["uid"]} if about_run else {}
         await perform(self.application, operation, {**run, **inputs}, GRACE)
         await self.settle()
+
+    async def pauses(self) -> None:
+        """Let somebody pause everything while calls stand still."""
+        await perform(self.application, "pause", {}, GRACE)
+
+    async def is_paused_without_an_engine(self) -> None:
+        """Let somebody pause everything while no engine runs."""
+        application = self._open()
+        try:
+            await perform(application, "pause", {}, GRACE)
+        finally:
+            await application.stop()
 
     async def stop(self, patience: float) -> None:
         """End the engine as one does that is asked to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from conformance_sites import MONDAY
 
 from engine.plugins import RetryLater
@@ -235,3 +236,155 @@ steps:
         await world.declared()
         await world.move("2h")
         assert world.said == ["on"]
+
+
+# --- pause and resume ---
+
+PAUSED = "steps: [{uses: chat.post, with: {text: '${{ incident.title }} ${{ incident.severity }}'}}]"
+
+
+async def test_while_everything_is_paused_events_start_runs_and_nothing_goes_out(site):
+    async with site(PAUSED) as world:
+        await world.does("pause")
+        await world.declared("a")
+        await world.declared("b")
+        await world.move("2d")
+        assert (world.said, world.states) == ([], ["held", "held"])
+        await world.does("resume")
+        assert sorted(world.said) == ["a sev2", "b sev2"]
+
+
+async def test_a_pause_of_one_workflow_holds_no_other(site):
+    async with site(PAUSED, other="steps: [{uses: chat.post, with: {text: other}}]") as world:
+        await world.does("pause", workflow="flow")
+        await world.declared()
+        assert world.said == ["other"]
+        await world.does("resume", workflow="flow")
+        assert world.said == ["other", "P1 sev2"]
+
+
+async def test_a_pause_lasts_over_restarts(site):
+    async with site(PAUSED) as world:
+        await world.declared("a")
+        await world.does("pause")
+        await world.declared("b")
+        await world.is_down_for("1d", world.fact("declared", "c", severity="sev2"))
+        assert world.said == ["a sev2"]
+        await world.does("resume")
+        assert sorted(world.said) == ["a sev2", "b sev2", "c sev2"]
+
+
+async def test_what_a_pause_held_goes_out_as_things_are_when_it_ends(site):
+    async with site(f"stop_when: not incident.open\n{PAUSED}") as world:
+        await world.does("pause")
+        await world.declared("a")
+        await world.declared("b")
+        await world.incident("resolved", "pager:a")
+        await world.incident("updated", "pager:b", severity="sev1")
+        await world.does("resume")
+        assert (world.said, world.states) == (["b sev1"], ["stopped", "finished"])
+
+
+async def test_a_further_attempt_waits_for_the_end_of_a_pause(site):
+    async with site("steps: [{uses: chat.post, with: {text: a}}]") as world:
+        world.chat.before = refuse
+        await world.declared()
+        world.chat.before = lambda message: None
+        await world.does("pause")
+        await world.move("1d")
+        assert (world.said, world.state) == ([], "held")
+        await world.is_down_for("1h")
+        await world.does("resume")
+        assert (world.said, world.state) == (["a"], "finished")
+
+
+async def test_a_call_under_way_ends_when_a_pause_begins_and_the_next_is_held(site):
+    async with site("steps: [{uses: chat.post, with: {text: a}}, {uses: chat.post, with: {text: b}}]") as world:
+        world.chat.slow = {"a"}
+        await world.begins(world.fact("declared"))
+        await world.pauses()
+        await world.goes_on()
+        assert (world.said, world.state) == (["a"], "held")
+        await world.does("resume")
+        assert world.said == ["a", "b"]
+
+
+async def test_a_pause_that_ends_while_the_calendar_is_closed_leaves_an_effect_held(site):
+    async with site(SAYS) as world:
+        await world.move("90m")
+        await world.does("pause")
+        await world.declared()
+        await world.move("8h")
+        await world.does("resume")
+        assert (world.said, world.state) == ([], "held")
+        await world.move("16h")
+        assert world.said == ["P1 sev2"]
+
+
+async def test_a_pause_after_a_pause_holds_again_and_its_end_lets_go(site):
+    async with site(PAUSED) as world:
+        await world.does("pause", workflow="flow")
+        await world.declared()
+        await world.does("pause")
+        await world.does("resume")
+        assert (world.said, world.state) == ([], "held")
+        await world.does("resume", workflow="flow")
+        assert world.said == ["P1 sev2"]
+
+
+async def test_waits_go_on_in_a_pause(site):
+    async with site("steps: [{wait: 1h}, {uses: chat.post, with: {text: a}}]") as world:
+        await world.declared()
+        await world.does("pause")
+        await world.move("2h")
+        assert (world.said, world.state) == ([], "held")
+        await world.does("resume")
+        assert world.said == ["a"]
+
+
+# --- schedules ---
+
+DAILY = "on: {schedule: {cron: '0 12 * * *', missed: %s}}\nsteps: [{uses: chat.post, with: {text: tick}}]"
+
+
+@pytest.mark.parametrize("missed", ["once", "all", "skip"])
+async def test_a_schedule_makes_up_for_nothing_of_a_pause(site, missed):
+    async with site(DAILY % missed) as world:
+        await world.does("pause")
+        await world.move("3d")
+        await world.does("resume")
+        assert (world.said, world.states) == ([], [])
+        await world.move("1d")
+        assert world.said == ["tick"]
+
+
+async def test_a_schedule_makes_up_for_nothing_of_a_pause_that_ended_before_a_restart(site):
+    async with site(DAILY % "all") as world:
+        await world.does("pause", workflow="flow")
+        await world.is_down_for("3d")
+        await world.does("resume", workflow="flow")
+        await world.is_down_for("1h")
+        assert world.said == []
+        await world.is_down_for("1d")
+        assert world.said == ["tick"]
+
+
+async def test_what_a_schedule_missed_before_a_pause_is_made_up_for_and_held(site):
+    async with site(DAILY % "once") as world:
+        await world.crash()
+        world.elapse("6h")
+        await world.is_paused_without_an_engine()
+        await world.is_down_for("3d")
+        assert (world.said, world.states) == ([], ["held"])
+        await world.does("resume")
+        assert world.said == ["tick"]
+
+
+async def test_an_incident_that_goes_quiet_in_a_pause_starts_a_run_after_it_if_it_is_still_quiet(site):
+    async with site("on: {incident.quiet: {for: 1h}}\nsteps: [{uses: chat.post, with: {text: quiet}}]") as world:
+        await world.declared()
+        await world.does("pause", workflow="flow")
+        await world.move("1d")
+        assert (world.said, world.states) == ([], [])
+        await world.does("resume", workflow="flow")
+        assert world.said == ["quiet"]

@@ -554,3 +554,52 @@ async def test_a_later_run_does_not_repeat_what_a_person_passed_over(engine):
         await perform(world, "decide_run", run="1", decision="skip")
         assert [run["state"] for run in world.runs()] == ["finished", "finished"]
         assert chat.to("#default") == []
+
+
+# --- pauses ---
+
+
+async def test_a_pause_says_what_it_holds_and_a_second_one_that_there_is_one(engine):
+    async with engine({"flow": POST}) as world:
+        done = await perform(world, "pause")
+        assert done.message == "all workflows are paused: effects are held until 'hotwash resume'"
+        assert (await perform(world, "pause", actor="grace")).message == "everything is paused by Ada already"
+        assert (await perform(world, "pause", workflow="flow")).message.startswith("'flow' is paused: ")
+
+
+async def test_ending_the_pause_of_all_leaves_those_by_name_and_says_so(engine):
+    async with engine({"flow": POST}) as world:
+        await perform(world, "pause", workflow="flow")
+        with pytest.raises(Refused, match="not everything is paused; paused by name: flow"):
+            await perform(world, "resume")
+        await perform(world, "pause")
+        await declare(world)
+        assert (await perform(world, "resume")).message == "all workflows go on; still paused: flow"
+        assert world.runs()[0]["state"] == "held"
+        assert (await perform(world, "resume", workflow="flow")).message == "'flow' goes on"
+        assert world.runs()[0]["state"] == "finished"
+
+
+async def test_what_is_not_paused_cannot_be_resumed(engine):
+    async with engine({"flow": POST}) as world:
+        with pytest.raises(Refused, match="nothing is paused"):
+            await perform(world, "resume")
+        await perform(world, "pause")
+        with pytest.raises(Refused, match="'flow' is not paused by its name: everything is paused by Ada"):
+            await perform(world, "resume", workflow="flow")
+
+
+async def test_no_workflow_is_paused_that_there_is_not(engine):
+    async with engine({"flow": POST}) as world:
+        with pytest.raises(NotFound, match="no workflow is called 'flwo'; did you mean 'flow'"):
+            await perform(world, "pause", workflow="flwo")
+
+
+async def test_the_runs_of_a_workflow_whose_file_is_gone_can_be_paused(engine):
+    async with engine({"flow": WAIT}) as world:
+        await declare(world)
+        (world.folder / "workflows" / "flow.yaml").unlink()
+        await world.restart()
+        await perform(world, "pause", workflow="flow")
+        await world.move("4d")
+        assert world.runs()[0]["state"] == "held"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from engine import reports, wiring
+from engine.operations import perform
 from engine.plugins import ActionError, ConnectionBroken, Fact, RetryLater
 from engine.store.journal import connect
 from engine.testing import RecordingChat, World
@@ -497,3 +498,40 @@ async def test_a_question_is_open_until_it_is_answered(tmp_path):
         assert (question["to"], question["text"], list(question["choices"])) == ("ada", "Who takes it?", ["me", "you"])
         await world.answer("me", "ada")
         assert reports.status(world.reader, world.now)["questions"] == []
+
+
+# --- what is held ---
+
+LATER = DECLARED.replace("name: Declared", "during: recipient")
+OPENS = "2026-03-03T08:00:00+00:00"  # nine in the morning, in Prague
+CLOSED = "outside the hours of calendar 'default'"
+
+
+async def test_what_is_held_is_told_with_until_when_and_why(tmp_path):
+    async with running(tmp_path, later=LATER) as world:
+        await world.move("9h")
+        await world.incident("declared", title="Slow")
+        told = {"path": "tell", "until": OPENS, "code": "closed", "why": CLOSED}
+        assert reports.show_run(world.reader, "#1")["held"] == [told]
+        found = reports.status(world.reader, world.now)
+        assert found["held_count"] == 1
+        assert [(one["path"], one["until"], one["reason"]) for one in found["held"]] == [("tell", OPENS, CLOSED)]
+        (outcome,) = explained(world, "#1")["outcomes"]
+        assert outcome["run"]["held"] == [told]
+        await world.move("15h")
+        assert reports.show_run(world.reader, "#1")["held"] == []
+
+
+async def test_status_tells_of_pauses_and_of_what_they_hold(tmp_path):
+    async with running(tmp_path, declared=DECLARED) as world:
+        await perform(world.application, "pause", {}, "ada")
+        await perform(world.application, "pause", {"workflow": "declared"}, "grace")
+        await world.incident("declared", title="Slow")
+        found = reports.status(world.reader, world.now)
+        at = START.isoformat()
+        assert found["paused"] == [
+            {"workflow": None, "since": at, "by": "Ada"},
+            {"workflow": "declared", "since": at, "by": "Grace"},
+        ]
+        assert [(one["until"], one["reason"]) for one in found["held"]] == [(None, "everything is paused by Ada")]
+        assert [wait["kind"] for wait in reports.show_run(world.reader, "#1")["waits"]] == ["pause"]
