@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check bench crash reference setup
+.PHONY: demo test test-contracts check bench crash reference setup
 .DEFAULT_GOAL := test
 
 setup: $(STAMP)
@@ -31,7 +31,11 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
+
+# make test-contracts runs those tests alone that hold what providers send against the vendors' specifications.
+test-contracts: $(STAMP)
+	$(BIN)/pytest tests/contracts
 
 # make bench measures against the quick peers, PEERS=all against all, PEERS=none against none; MORE="--only durable".
 bench: $(STAMP)

@@ -11,15 +11,13 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from engine import calendars
 from engine.capabilities import Response
 from engine.plugins import (
-    ActionError,
-    ConnectionBroken,
     Context,
     Duration,
     EffectClass,
     Field,
     Params,
-    RetryLater,
     action,
+    fault,
 )
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -30,10 +28,6 @@ _RESERVED_HEADERS = frozenset(
 )
 
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-#: Statuses of the 4xx that say: not now.
-_PASSING = frozenset({408, 425, 429})
-#: Statuses that say that the request was not carried out, so that sending it again repeats nothing.
-_NOT_DONE = _PASSING | {503}
 _LONGEST_TIMEOUT = 600
 
 
@@ -168,9 +162,7 @@ def _judge(response: Response, params: SendRequest) -> None:
         return
     said = f"{params.method} was answered {status}"
     if status in (401, 403) and response.credentials:
-        raise ConnectionBroken(f"{said}: the service refuses the connection's credentials")
-    if status in _PASSING or status >= 500:
-        maybe_done = status not in _NOT_DONE
-        raise RetryLater(said, after=response.retry_after, maybe_done=maybe_done, too_often=status == 429)
-    expected = ", ".join(map(str, params.expect)) or "200 to 299"
-    raise ActionError(f"{said}; expected: {expected}", code=f"http-{status}")
+        said += ": the service refuses the connection's credentials"
+    elif status < 500:
+        said += f"; expected: {', '.join(map(str, params.expect)) or '200 to 299'}"
+    raise fault(said, status, after=response.retry_after, credentials=response.credentials)

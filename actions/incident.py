@@ -121,22 +121,33 @@ async def update(params: UpdateIncident, ctx: Context) -> domain.Incident:
 
 
 class NoteIncident(Params):
-    """Add a note to an incident's timeline.
+    """Add a note to an incident's timeline, and to the incident at its source where that is asked for.
 
     Example:
         uses: incident.note
         with:
           text: "The queue was drained by hand."
+          at_source: true
     """
 
     text: Text = Field(min_length=1, max_length=4000, description="What happened, in Markdown.")
     incident: IncidentRef | None = Field(default=None, description=_INCIDENT)
+    at_source: bool = Field(
+        default=False, description="Whether the system that keeps the incident, such as PagerDuty, gets the note too."
+    )
 
 
-@action("incident.note", NoteIncident, returns=domain.Incident, lasts=False, via=None, effect=EffectClass.OWN_ROWS)
+def class_of_note(params: NoteIncident) -> EffectClass | None:
+    """A note of our own is rows; one at the source is as its provider says."""
+    return None if params.at_source else EffectClass.OWN_ROWS
+
+
+@action("incident.note", NoteIncident, returns=domain.Incident, lasts=False, effect=class_of_note)
 async def note(params: NoteIncident, ctx: Context) -> domain.Incident:
-    """Write the note in the commit of this effect's result."""
+    """Hand the note to the source where that is asked for, and write it in the commit of this effect's result."""
     incident = await _incident(params.incident, ctx)
+    if params.at_source:
+        await ctx.incidents.note(incident.id, params.text, effect=ctx.effect)
     ctx.effect.emit(OURSELVES, _fact(incident, ctx, note=params.text))
     return incident
 

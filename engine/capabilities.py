@@ -286,6 +286,9 @@ class Incidents(Protocol):
     async def update(self, incident: str, changes: Mapping[str, Any], *, effect: Effect) -> Incident:
         """Set fields that the source owns: title, severity, labels, services, status."""
 
+    async def note(self, incident: str, text: str, *, effect: Effect) -> None:
+        """Add a note for the people who work on it there."""
+
     async def get(self, incident: str) -> Incident | None:
         """Read it fresh."""
 

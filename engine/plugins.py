@@ -26,6 +26,7 @@ from engine import calendars, capabilities, domain
 from engine.capabilities import Effect, Fact
 from engine.clock import Clock
 from engine.domain import Event, outputs_of
+from engine.faults import ActionError, ConnectionBroken, RetryLater, fault, retry_after
 
 __all__ = [
     "OURSELVES",
@@ -64,11 +65,13 @@ __all__ = [
     "Unauthorized",
     "action",
     "at_most_once",
+    "fault",
     "findable",
     "idempotent",
     "native",
     "own_rows",
     "provider",
+    "retry_after",
     "source",
     "trigger",
 ]
@@ -268,35 +271,6 @@ class Pending:
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
-class ActionError(Exception):
-    """The action cannot be done, and trying again will not help."""
-
-    def __init__(self, message: str, *, code: str = "action-failed") -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class RetryLater(Exception):
-    """The action did not work this time; `after` is what the service asks us to wait, in seconds.
-
-    `maybe_done` says that it may have happened all the same (a time-out after sending): an effect that must not be
-    repeated is then not sent again unasked. `too_often` says that the service wants fewer calls (429): where the
-    connection has a `rate`, nothing else goes out on it for that time either.
-    """
-
-    def __init__(
-        self, message: str, *, after: float | None = None, maybe_done: bool = False, too_often: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.after = after
-        self.maybe_done = maybe_done
-        self.too_often = too_often
-
-
-class ConnectionBroken(Exception):
-    """The service refuses our credentials (401, 403): the whole connection is held until it works."""
-
-
 class Storage(Protocol):
     """A provider's own rows, read as committed, and the subjects it keeps. Rows are written through an `Effect`.
 
@@ -373,8 +347,9 @@ class Context(Protocol):
 
 ActionFunction = Callable[[Any, Context], Any]
 
-#: An effect class, or how it follows from an action's inputs (`http.request`: from the method).
-DeclaredClass = EffectClass | Callable[[Any], EffectClass]
+#: An effect class, or how it follows from an action's inputs (`http.request`: from the method). None leaves it to the
+#: provider.
+DeclaredClass = EffectClass | Callable[[Any], EffectClass | None]
 
 #: The connection that an action names when it emits a fact of the engine's own.
 OURSELVES = "hotwash"
@@ -640,6 +615,7 @@ class Provider:
     build: Callable[[Any, Connection], Any]
     serves: tuple[str, ...]
     cls: Any
+    rate: str | None = None
     plugin: str = "built in"
 
     @property
@@ -647,13 +623,22 @@ class Provider:
         return inspect.getdoc(self.cls) or ""
 
 
-def provider(name: str, options: type[Options], *, serves: Sequence[str]) -> Callable[[type[Any]], Provider]:
+def provider(
+    name: str, options: type[Options], *, serves: Sequence[str], rate: str | None = None
+) -> Callable[[type[Any]], Provider]:
     """Declare a provider by its class, built with `(options, connection)`.
 
     A provider may have `async check() -> str | None` (for `doctor`: what is wrong), `async aclose()`, and `read(raw)`,
-    what its vendor's JSON means, which the vendor's source uses.
+    what its vendor's JSON means, which the vendor's source uses. `get` reads a subject again: `owns`, where it is
+    there, names the fields that the vendor speaks about, and `readable` says whether it can be asked at all.
+
+    Args:
+        name: as written after `provider:`.
+        options: its options under `connections:`.
+        serves: the capabilities it serves.
+        rate: the vendor's documented limit, such as 960/min, which holds where a connection sets no `rate` of its own.
     """
-    return lambda cls: Provider(name, options, cls, tuple(serves), cls)
+    return lambda cls: Provider(name, options, cls, tuple(serves), cls, rate)
 
 
 class Unauthorized(Exception):

@@ -12,8 +12,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -33,6 +32,7 @@ from engine.plugins import (
     Secret,
     at_most_once,
     provider,
+    retry_after,
 )
 
 if TYPE_CHECKING:
@@ -392,8 +392,8 @@ class PlainHttp:
         body = unpacked(raw, answer.headers.get("Content-Encoding", "identity").lower())
         if max(len(raw), len(body)) > MAX_BODY and answer.status < 400:
             raise ActionError(f"the service answered {answer.status} with more than {MAX_BODY // 1024} KiB")
-        retry_after = _seconds(answer.headers.get("Retry-After"), self._connection.clock.now())
-        return Response(answer.status, _decoded(body[:MAX_BODY], answer), retry_after)
+        seconds = retry_after(answer.headers.get("Retry-After"), self._connection.clock.now())
+        return Response(answer.status, _decoded(body[:MAX_BODY], answer), seconds)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -513,20 +513,6 @@ def _decoded(raw: bytes, answer: aiohttp.ClientResponse) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
-
-
-def _seconds(retry_after: str | None, now: datetime) -> float | None:
-    """Read a Retry-After header: seconds, or an HTTP date."""
-    if retry_after is None:
-        return None
-    text = retry_after.strip()
-    if re.fullmatch(r"\d{1,9}", text):
-        return float(text)
-    try:
-        due = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    return max(0.0, ((due if due.tzinfo else due.replace(tzinfo=UTC)) - now).total_seconds())
 
 
 Http = provider("http", HttpOptions, serves=["http"])(PlainHttp)

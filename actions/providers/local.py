@@ -308,6 +308,10 @@ class LocalDesk:
         return await self.incidents.resolve(incident, effect=effect)
 
     @own_rows
+    async def note(self, incident: str, text: str, *, effect: Effect) -> None:
+        """Do nothing: the note in the incident's timeline is all there is."""
+
+    @own_rows
     async def update(self, ref: str, changes: Mapping[str, Any], *, effect: Effect) -> Ticket | Incident:
         """Set fields of a ticket or an incident."""
         if self._is_incident(ref):

@@ -1,27 +1,74 @@
-"""What PagerDuty's JSON means. The source of the same name receives its webhooks with this."""
+"""PagerDuty: who is on call, and incidents. What its JSON means stands here; its source receives the webhooks.
+
+REST API reference: developer.pagerduty.com, version 2. Lists are paged by `limit` and `offset`; writing needs the
+e-mail address of a user as `From`. 960 requests a minute are allowed for each key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
-from engine.domain import Person
-from engine.plugins import Connection, Field, Options, provider
+from actions.providers.rest import Rest
+from engine.domain import Incident, Person
+from engine.plugins import (
+    ActionError,
+    Connection,
+    Effect,
+    Fact,
+    Field,
+    Options,
+    Secret,
+    at_most_once,
+    findable,
+    idempotent,
+    provider,
+)
 
 _STATUS = {"triggered": "declared", "acknowledged": "acknowledged", "resolved": "resolved"}
 _BY_URGENCY = {"high": "sev2", "low": "sev4"}
+_STATUS_THERE = {"acknowledged": "acknowledged", "resolved": "resolved"}
+_URGENT = frozenset({"sev1", "sev2"})
+_ID = re.compile(r"[PQR][A-Z0-9]{6,13}")
+#: Which of its things may be on call, in the order in which a name is looked for, with the filter of `/oncalls`.
+_ON_CALL = {
+    "services": "escalation_policy_ids[]",
+    "escalation_policies": "escalation_policy_ids[]",
+    "schedules": "schedule_ids[]",
+}
 
 
 class PagerDutyOptions(Options):
-    """How PagerDuty's incidents are read.
+    """How PagerDuty is asked, and how its incidents are read.
+
+    Without a `token` a connection only receives webhooks.
 
     Example:
         pager:
           provider: pagerduty
+          token: ${PAGERDUTY_TOKEN}
+          email: hotwash@example.com
           webhook_secret: ${PAGERDUTY_WEBHOOK_SECRET}
           severity: {P1: sev1, P2: sev2, P3: sev3}
     """
+
+    token: Secret | None = Field(default=None, description="A REST API key.")
+    email: str | None = Field(
+        default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="E-mail address of the user in whose name it writes."
+    )
+    api: str = Field(
+        default="https://api.pagerduty.com",
+        pattern=r"^https?://[^\s?#]+$",
+        description="Where the REST API is; accounts in Europe have https://api.eu.pagerduty.com.",
+    )
+    default: str | None = Field(
+        default=None,
+        description="Schedule, escalation policy or service, by name or id, that is asked where a target has none.",
+    )
 
     severity: dict[str, str] = Field(
         default={},
@@ -47,7 +94,7 @@ class PagerDutyRecords:
         """
         fields: dict[str, Any] = {
             "id": f"{self._connection}:{_id(raw)}",
-            "key": _key(raw.get("number")),
+            "key": _key(raw.get("number", raw.get("incident_number"))),  # webhooks and the REST API differ
             "title": _text(raw.get("title")) or _text(raw.get("summary")),
             "url": _text(raw.get("html_url")),
             "status": _status(raw.get("status")),
@@ -121,4 +168,237 @@ def _instant(value: Any) -> datetime | None:
     raise ValueError("the 'created_at' of PagerDuty's incident must be a time such as 2026-03-02T09:00:00Z")
 
 
-PagerDuty = provider("pagerduty", PagerDutyOptions, serves=())(PagerDutyRecords)
+class PagerDutyApi(PagerDutyRecords):
+    """Ask PagerDuty who is on call, and keep incidents there."""
+
+    #: What PagerDuty knows of an incident: reading it again says nothing about the rest.
+    owns = frozenset({"key", "title", "url", "severity", "status", "services", "declared_at"})
+
+    def __init__(self, options: PagerDutyOptions, connection: Connection) -> None:
+        super().__init__(options, connection)
+        self._options = options
+        self._people_known = connection.people
+        self._on_call: dict[str, tuple[str, str] | None] = {}
+        self._priorities: dict[str, str] | None = None
+        self.readable = options.token is not None
+        headers = {
+            "Accept": "application/vnd.pagerduty+json;version=2",
+            "Authorization": f"Token token={options.token}",
+        }
+        self._rest = Rest("PagerDuty", connection, options.api, headers)
+
+    async def check(self) -> str | None:
+        """Say what is wrong with the connection; None where it works."""
+        if self._options.token is None:
+            return "it has no 'token', so it only receives webhooks"
+        await self._api().call("GET", "/abilities")
+        if self._options.email is None:
+            return "it has no 'email', so it can read and not write"
+        async for user in self._api().pages("/users", "users", {"query": self._options.email}):
+            if _text(user.get("email")) == self._options.email:
+                return None
+        return f"no user of PagerDuty has the e-mail address '{self._options.email}'"
+
+    async def aclose(self) -> None:
+        """Close the session."""
+        await self._rest.aclose()
+
+    # --- who is on call ----------------------------------------------------------------------------------------------
+
+    async def on_call(self, target: str | None, at: datetime) -> Person | None:
+        """Give who is on call at an instant for a service, escalation policy or schedule, by its name or id.
+
+        Of several levels the first counts. None or a target that PagerDuty does not have gives the connection's
+        `default`, else None.
+        """
+        for name in dict.fromkeys(one for one in (target, self._options.default) if one):
+            found = await self._target(name)
+            if found is not None:
+                return await self._on_call_of(*found, at)
+        return None
+
+    async def _target(self, name: str) -> tuple[str, str] | None:
+        """Give the filter of `/oncalls` that a name stands for, and the id it takes."""
+        if name not in self._on_call:
+            self._on_call[name] = await self._look_for(name)
+        return self._on_call[name]
+
+    async def _look_for(self, name: str) -> tuple[str, str] | None:
+        for kind, filter in _ON_CALL.items():
+            if _ID.fullmatch(name):
+                found = await self._api().get(f"/{kind}/{name}")
+                items = [next(iter(found.values()))] if found else []
+            else:
+                asked = {"query": name}
+                listed = [one async for one in self._api().pages(f"/{kind}", kind, asked)]
+                items = [
+                    one
+                    for one in listed
+                    if name.casefold() in (str(one.get(k)).casefold() for k in ("name", "summary"))
+                ]
+            for item in items:
+                policy = item.get("escalation_policy") if kind == "services" else item
+                return filter, _id(policy)
+        return None
+
+    async def _on_call_of(self, filter: str, id: str, at: datetime) -> Person | None:
+        since, until = at.astimezone(UTC), at.astimezone(UTC) + timedelta(minutes=1)
+        asked: dict[str, str | list[str]] = {
+            filter: [id],
+            "include[]": "users",
+            "since": since.isoformat(),
+            "until": until.isoformat(),
+        }
+        there = [one async for one in self._api().pages("/oncalls", "oncalls", asked) if _covers(one, since)]
+        for one in sorted(there, key=lambda one: one.get("escalation_level") or 0):
+            person = self.person(one.get("user"))
+            if person is not None:
+                return self._people_known.join(person)
+        return None
+
+    # --- incidents ---------------------------------------------------------------------------------------------------
+
+    @findable(visible_after="1m")
+    async def declare(
+        self,
+        title: str,
+        *,
+        severity: str | None,
+        services: Sequence[str],
+        labels: Sequence[str],
+        drill: bool,
+        private: bool,
+        summary: str | None,
+        started_at: datetime | None,
+        effect: Effect,
+    ) -> Incident:
+        """Open an incident on the first of `services`; the effect's identity is its `incident_key`."""
+        if not services:
+            raise ActionError("PagerDuty keeps no incident without a service: name one in 'services'")
+        incident: dict[str, Any] = {
+            "type": "incident",
+            "title": title,
+            "service": {"id": await self._service(services[0]), "type": "service_reference"},
+            "incident_key": effect.token,
+            "urgency": "high" if severity in _URGENT else "low",
+        }
+        if severity is not None and (priority := await self._priority(severity)) is not None:
+            incident["priority"] = priority
+        if summary:
+            incident["body"] = {"type": "incident_body", "details": {"summary": summary}}
+        answer = await self._write("POST", "/incidents", {"incident": incident})
+        return self._told("incident.declared", answer["incident"], effect)
+
+    async def find(self, effect: Effect) -> Incident | None:
+        """Give the incident that this effect opened."""
+        asked = {"incident_key": effect.token, "date_range": "all"}
+        page = await self._api().call("GET", "/incidents", query=asked)
+        for raw in page.get("incidents") or []:
+            if raw.get("incident_key") == effect.token:
+                return self._told("incident.declared", raw, effect)
+        return None
+
+    @idempotent
+    async def update(self, incident: str, changes: Mapping[str, Any], *, effect: Effect) -> Incident:
+        """Set title, severity (its priority) or status (acknowledged, resolved)."""
+        wanted: dict[str, Any] = {"type": "incident_reference"}
+        for name, value in changes.items():
+            wanted |= await self._change(name, value)
+        answer = await self._write("PUT", f"/incidents/{self._ref(incident)}", {"incident": wanted})
+        status = changes.get("status")
+        return self._told(f"incident.{status}" if status else "incident.updated", answer["incident"], effect)
+
+    @idempotent
+    async def resolve(self, incident: str, *, effect: Effect) -> Incident:
+        """Resolve it."""
+        return await self.update(incident, {"status": "resolved"}, effect=effect)
+
+    @idempotent
+    async def acknowledge(self, incident: str, *, effect: Effect) -> Incident:
+        """Acknowledge it."""
+        return await self.update(incident, {"status": "acknowledged"}, effect=effect)
+
+    @at_most_once
+    async def note(self, incident: str, text: str, *, effect: Effect) -> None:
+        """Add a note to it."""
+        await self._write("POST", f"/incidents/{self._ref(incident)}/notes", {"note": {"content": text}})
+
+    async def get(self, incident: str) -> Incident | None:
+        """Read it fresh; None where PagerDuty has none."""
+        found = await self._api().get(f"/incidents/{self._ref(incident)}")
+        return self._incident(found["incident"]) if found else None
+
+    def _ref(self, incident: str) -> str:
+        owner, _, key = incident.rpartition(":")
+        if owner not in ("", self._connection):
+            raise ActionError(f"'{incident}' is kept by connection '{owner}', not by '{self._connection}'")
+        return quote(key.removeprefix("PD-"), safe="")
+
+    async def _change(self, name: str, value: Any) -> dict[str, Any]:
+        match name:
+            case "title":
+                return {"title": value}
+            case "status" if value in _STATUS_THERE:
+                return {"status": _STATUS_THERE[value]}
+            case "severity":
+                priority = await self._priority(value)
+                if priority is None:
+                    named = ", ".join(sorted(self._severity)) or "none"
+                    raise ActionError(f"'severity' of the connection has no priority for '{value}'; it names {named}")
+                return {"priority": priority}
+            case "status":
+                raise ActionError(f"PagerDuty has no status '{value}': it can be acknowledged or resolved")
+            case _:
+                raise ActionError(f"PagerDuty does not keep '{name}' of an incident")
+
+    async def _priority(self, severity: str) -> dict[str, str] | None:
+        if self._priorities is None:
+            listed = [one async for one in self._api().pages("/priorities", "priorities", {})]
+            self._priorities = {str(one.get("name") or one.get("summary")): _id(one) for one in listed}
+        for name, stands_for in self._severity.items():
+            if stands_for == severity and name in self._priorities:
+                return {"id": self._priorities[name], "type": "priority_reference"}
+        return None
+
+    async def _service(self, name: str) -> str:
+        if _ID.fullmatch(name):
+            return name
+        async for one in self._api().pages("/services", "services", {"query": name}):
+            if str(one.get("name")).casefold() == name.casefold():
+                return _id(one)
+        raise ActionError(f"PagerDuty has no service called '{name}'")
+
+    def _told(self, event: str, raw: Mapping[str, Any], effect: Effect) -> Incident:
+        """Give the incident, and let the next step see what the effect changed."""
+        known = self.read(raw)
+        subject = known.pop("id")
+        fact = Fact(event, effect.at, "incident", subject, known, actor=effect.actor, own=effect.actor is None)
+        effect.emit(self._connection, fact)
+        return self._incident(raw)
+
+    def _incident(self, raw: Mapping[str, Any]) -> Incident:
+        known = self.read(raw)
+        known.setdefault("key", known["id"].partition(":")[2])
+        known.setdefault("title", known["key"])
+        return Incident(**{one.name: known[one.name] for one in fields(Incident) if one.name in known})
+
+    async def _write(self, method: str, path: str, body: Any) -> Any:
+        if self._options.email is None:
+            raise ActionError(
+                f"connection '{self._connection}' has no 'email': PagerDuty wants to know in whose name it writes"
+            )
+        return await self._api().call(method, path, body=body, headers={"From": self._options.email})
+
+    def _api(self) -> Rest:
+        if self._options.token is None:
+            raise ActionError(f"connection '{self._connection}' has no 'token', so it only receives webhooks")
+        return self._rest
+
+
+def _covers(on_call: Mapping[str, Any], at: datetime) -> bool:
+    """Whether a shift holds at an instant; one without a start or an end is for ever."""
+    start, end = on_call.get("start"), on_call.get("end")
+    return (start is None or datetime.fromisoformat(start) <= at) and (end is None or at < datetime.fromisoformat(end))
+
+
+PagerDuty = provider("pagerduty", PagerDutyOptions, serves=("incident", "on_call"), rate="960/min")(PagerDutyApi)

@@ -162,6 +162,8 @@ class _Connection:
         models = [declared.options for declared in (provider, inbound) if declared is not None]
         limited = provider is not None and "rate" not in _keys(provider.options)
         rate = self._rate(lines) if limited else None
+        if rate is None and provider is not None and provider.rate is not None:
+            rate = parse_rate(provider.rate)
         self._check_keys(lines, models, ("rate", "burst") if limited else ())
         unresolved: dict[str, list[Unresolved]] = {name: [] for name in lines}
         values = {name: self._value(line, unresolved[name]) for name, line in lines.items()}

@@ -746,10 +746,13 @@ class Executor:
         turn = await self.limits.turn(connection, ref)
         if turn is not None:
             raise Limited(turn)
-        found = await self.hub.provider(connection).get(ref)
+        provider = self.hub.provider(connection)
+        found = await provider.get(ref)
         if found is None:
             return None
-        known = {one.name: getattr(found, one.name) for one in dataclasses.fields(found) if one.name != "id"}
+        names = [one.name for one in dataclasses.fields(found) if one.name != "id"]
+        owned = getattr(provider, "owns", None)
+        known = {name: getattr(found, name) for name in names if owned is None or name in owned}
         return Fact(f"{kind}.updated", self.hub.clock.now(), kind, ref, subjects.read_fields(kind, known))
 
     # --- the commit --------------------------------------------------------------------------------------------------

@@ -57,4 +57,6 @@ class Hub:
     def can_reread(self, connection: str) -> bool:
         """Whether a subject of this connection can be read again from a system that is not our own database."""
         provider = self.provider(connection)
-        return hasattr(provider, "get") and not getattr(provider, "own_store", False)
+        if not hasattr(provider, "get") or getattr(provider, "own_store", False):
+            return False
+        return bool(getattr(provider, "readable", True))

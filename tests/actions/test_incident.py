@@ -37,6 +37,9 @@ class RecordingIncidents:
         self.calls.append(("update", incident, dict(changes)))
         return self.given
 
+    async def note(self, incident, text, *, effect):
+        self.calls.append(("note", incident, text))
+
     async def get(self, incident):
         return OURS if incident in ("INC-1", "local:INC-1") else None
 
@@ -127,7 +130,19 @@ async def test_an_incident_action_does_not_change_what_is_no_incident():
         await update.function(validated(UpdateIncident, incident="HW-1", title="x"), ctx)
 
 
+@pytest.mark.parametrize(("at_source", "kind"), [(False, EffectClass.OWN_ROWS), (True, None)])
+def test_a_note_is_rows_of_our_own_unless_the_source_gets_it_too(at_source, kind):
+    assert note.class_of(validated(NoteIncident, text="x", at_source=at_source)) is kind
+
+
+async def test_a_note_for_the_source_is_handed_to_it():
+    ctx = a_context()
+    await note.function(validated(NoteIncident, text="Quiet for an hour.", at_source=True), ctx)
+    assert ctx.incidents.calls == [("note", ctx.incident.id, "Quiet for an hour.")]
+    assert ctx.effect.emitted[0][1].note.text == "Quiet for an hour."
+
+
 def test_roles_last_and_notes_pass():
     assert (assign.lasts, note.lasts, declare.lasts) == (True, False, True)
-    assert assign.class_of(None) is note.class_of(None) is EffectClass.OWN_ROWS
+    assert assign.class_of(None) is EffectClass.OWN_ROWS
     assert (resolve.capability, resolve.method) == ("incident", "update")

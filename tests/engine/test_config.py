@@ -65,7 +65,7 @@ CATALOGUE = Catalogue.collect(
         provider("markdown", FolderOptions, serves=["document"])(Thing),
         provider("pagerduty", SeverityOptions, serves=[])(Thing),
         provider("roster", NoOptions, serves=["people", "on_call"])(Thing),
-        provider("tracker", TrackerOptions, serves=["ticket"])(Thing),
+        provider("tracker", TrackerOptions, serves=["ticket"], rate="960/min")(Thing),
         source("pagerduty", HookOptions)(Thing),
     )
 )
@@ -301,6 +301,13 @@ def test_the_library_of_a_checkout_is_its_workflows_folder():
 
 
 # --- how often a connection is called ---
+
+
+@pytest.mark.parametrize(("own", "rate"), [("", "960/min"), (", rate: 100/min", "100/min")])
+def test_a_vendors_own_limit_holds_where_a_connection_sets_none(tmp_path, own, rate):
+    written = f"{{provider: tracker, server: 'https://t.example.com', token: '${{TOKEN}}'{own}}}"
+    config, _ = load(tmp_path, f"connections: {{issues: {written}}}\n", TOKEN="long-enough")
+    assert str(config.connections["issues"].rate) == rate
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from engine import calendars
+from tests.fakes import FakeConnection
 
 
 class FakeTickets:
@@ -44,7 +46,7 @@ def check_at():
 @pytest.fixture
 def connection():
     """A connection as sources and providers are given it, as far as they look."""
-    return SimpleNamespace(name="pager")
+    return FakeConnection(Path(), "pager")
 
 
 @pytest.fixture

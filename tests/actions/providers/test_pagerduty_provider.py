@@ -1,15 +1,16 @@
 """What PagerDuty's records mean, without the webhooks that bring them."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
 from actions.providers.pagerduty import PagerDuty
+from tests.fakes import FakeConnection
 
 
 @pytest.fixture
 def vendor():
-    return PagerDuty.build(PagerDuty.options(severity={"P1": "sev1"}), SimpleNamespace(name="pager"))
+    return PagerDuty.build(PagerDuty.options(severity={"P1": "sev1"}), FakeConnection(Path(), "pager"))
 
 
 def test_a_reference_says_no_more_than_it_knows(vendor):
@@ -28,7 +29,3 @@ def test_a_user_is_known_by_the_vendors_id_and_by_e_mail_where_it_is_told(vendor
 @pytest.mark.parametrize("raw", [None, {}, "PADA", {"id": "PX", "type": "service_reference"}, {"type": "user"}])
 def test_what_is_no_user_is_nobody(vendor, raw):
     assert vendor.person(raw) is None
-
-
-def test_it_does_no_job_of_its_own_yet():
-    assert PagerDuty.serves == ()

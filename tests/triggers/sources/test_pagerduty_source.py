@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from actions.providers.pagerduty import PagerDuty as PagerDutyProvider
 from engine.domain import Entry, Person
 from engine.plugins import Unauthorized
+from tests.fakes import FakeConnection
 from triggers.sources.pagerduty import PagerDuty
 
 RECORDED = Path(__file__).resolve().parents[4] / "shared/payloads/pagerduty"
@@ -300,9 +301,7 @@ json_values = st.recursive(
     value=json_values, key=st.sampled_from([*INCIDENT, "created_at", "event", "agent", "occurred_at", "id", "incident"])
 )
 def test_any_json_is_read_or_refused_with_a_sentence(value, key):
-    from types import SimpleNamespace
-
-    pager = SimpleNamespace(name="pager")
+    pager = FakeConnection(Path(), "pager")
     provider = PagerDutyProvider.build(PagerDutyProvider.options(), pager)
     source = PagerDuty.build(PagerDuty.options.model_validate({"webhook_secret": "s"}), pager, provider)
     note = {"type": "incident_note", "content": "x", "incident": {"id": "P1"}}
