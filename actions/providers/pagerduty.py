@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from actions.providers.rest import Rest
+from engine.capabilities import Shift
 from engine.domain import Incident, Person
 from engine.plugins import (
     ActionError,
@@ -241,20 +242,36 @@ class PagerDutyApi(PagerDutyRecords):
                 return filter, _id(policy)
         return None
 
+    async def shifts(self, at: datetime) -> Sequence[Shift]:
+        """Give the shift of every schedule at an instant."""
+        found: dict[str, Shift] = {}
+        for one in await self._on_calls({}, at):
+            schedule = one.get("schedule")
+            if isinstance(schedule, Mapping):
+                name = _text(schedule.get("summary")) or _id(schedule)
+                found.setdefault(name, Shift(name, self._joined(one), *_span(one)))
+        return tuple(found.values())
+
     async def _on_call_of(self, filter: str, id: str, at: datetime) -> Person | None:
+        people = [self._joined(one) for one in await self._on_calls({filter: [id]}, at)]
+        return next((person for person in people if person is not None), None)
+
+    async def _on_calls(self, filter: Mapping[str, list[str]], at: datetime) -> list[Mapping[str, Any]]:
+        """Give what `/oncalls` lists for an instant, the first level first."""
         since, until = at.astimezone(UTC), at.astimezone(UTC) + timedelta(minutes=1)
         asked: dict[str, str | list[str]] = {
-            filter: [id],
+            **filter,
             "include[]": "users",
             "since": since.isoformat(),
             "until": until.isoformat(),
         }
-        there = [one async for one in self._api().pages("/oncalls", "oncalls", asked) if _covers(one, since)]
-        for one in sorted(there, key=lambda one: one.get("escalation_level") or 0):
-            person = self.person(one.get("user"))
-            if person is not None:
-                return self._people_known.join(person)
-        return None
+        listed = [one async for one in self._api().pages("/oncalls", "oncalls", asked)]
+        there = [one for one in listed if _covers(_span(one), since)]
+        return sorted(there, key=lambda one: one.get("escalation_level") or 0)
+
+    def _joined(self, on_call: Mapping[str, Any]) -> Person | None:
+        person = self.person(on_call.get("user"))
+        return self._people_known.join(person) if person is not None else None
 
     # --- incidents ---------------------------------------------------------------------------------------------------
 
@@ -395,10 +412,15 @@ class PagerDutyApi(PagerDutyRecords):
         return self._rest
 
 
-def _covers(on_call: Mapping[str, Any], at: datetime) -> bool:
-    """Whether a shift holds at an instant; one without a start or an end is for ever."""
+def _span(on_call: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """Give when a shift begins and ends; one without a start or an end is for ever."""
     start, end = on_call.get("start"), on_call.get("end")
-    return (start is None or datetime.fromisoformat(start) <= at) and (end is None or at < datetime.fromisoformat(end))
+    return datetime.fromisoformat(start) if start else None, datetime.fromisoformat(end) if end else None
+
+
+def _covers(span: tuple[datetime | None, datetime | None], at: datetime) -> bool:
+    start, end = span
+    return (start is None or start <= at) and (end is None or at < end)
 
 
 PagerDuty = provider("pagerduty", PagerDutyOptions, serves=("incident", "on_call"), rate="960/min")(PagerDutyApi)

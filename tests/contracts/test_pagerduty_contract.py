@@ -30,6 +30,13 @@ async def test_who_is_on_call_is_asked_for_a_service_by_its_name(pager):
     assert (person.id, person.name) == ("pagerduty:PT23IWX", "Tim Wright")
 
 
+@pytest.mark.parametrize(("hour", "rotations"), [(0, ["Daily Engineering Rotation"]), (21, [])])
+async def test_the_shifts_of_an_instant_are_those_that_cover_it(pager, hour, rotations):
+    shifts = await pager.shifts(datetime(2015, 3, 7, hour, 0, tzinfo=UTC))
+    assert [shift.rotation for shift in shifts] == rotations
+    assert all(shift.end == datetime(2015, 3, 7, 20, 28, 51, tzinfo=UTC) for shift in shifts)
+
+
 async def test_an_incident_is_opened_with_the_identity_as_its_key(pager):
     effect = an_effect()
     incident = await pager.declare(
