@@ -24,7 +24,7 @@ from engine.plugins import OURSELVES, Fact
 from engine.runs.executor import Begun
 from engine.runs.hub import Hub
 from engine.runs.rows import RECORD, going_about, save_row, wake, wake_about
-from engine.runs.state import Run
+from engine.runs.state import DRY, Run
 from engine.store.codec import dumps, encode, micros
 from engine.store.journal import Direct, StorageUnavailable, Undrafted, Writing
 from engine.store.lookups import Lookups, Uncommitted, Unsettled, event_of, identity
@@ -51,8 +51,10 @@ _RUN = insert(
     "wake",
     "created",
     "updated",
+    "dry",
 )
 _VERDICT = insert(verdicts_table, "event", "workflow", "kind", "run", "detail", "at")
+_SAME = "SELECT id, uid, state, round, dry FROM runs WHERE workflow = ? AND key = ? AND dry = ?"
 #: Events that are matched between two looks at what else there is to do.
 CHUNK = 100
 #: How long matching is left alone after the database could not be written.
@@ -425,14 +427,15 @@ class _MatchWrite:
 
     def _start(self, tx: Writing, one: Match, now: datetime) -> list[int]:
         workflow, event = one.workflow, self.event
-        key, about = str(one.key), ("run of", workflow.id, one.key)
-        row = tx.one("SELECT id, uid, state, round FROM runs WHERE workflow = ? AND key = ?", (workflow.id, key), about)
+        dry = one.dry or self.intake.hub.thinks_only(workflow)
+        key, about = str(one.key), ("run of", workflow.id, one.key, dry)
+        row = tx.one(_SAME, (workflow.id, key, dry), about)
         if row is not None and row["state"] != "stopped":
             self._verdict(tx, workflow.id, "already_ran", row["id"], {"run": row["uid"], "key": key}, now)
             return []
         if row is not None:
             return self._take_up(tx, one, row, now)
-        going = self._going(tx, one)
+        going = self._going(tx, one, dry)
         if going is not None:
             self._verdict(tx, workflow.id, "folded", going["id"], {"run": going["uid"], "key": key}, now)
             return []
@@ -441,14 +444,15 @@ class _MatchWrite:
         about_what = (event.subject_type, event.subject)
         wakes = 0 if tx.drafted else 1
         times = (micros(now), micros(now))
-        number = tx.insert(_RUN, (uid, *values, *about_what, "running", event.depth, wakes, *times))
+        number = tx.insert(_RUN, (uid, *values, *about_what, "running", event.depth, wakes, *times, int(dry)))
         tx.touch(about, ("runs about", event.subject))
         if self.settled is not None or one.inputs:
             self._round(tx, number, 1, now, one.inputs)
-        self._verdict(tx, workflow.id, "start", number, {"run": uid, "key": key, **self._who(one)}, now)
+        self._verdict(tx, workflow.id, "start", number, {"run": uid, "key": key, **self._how(one, dry)}, now)
         if self.world is None:
             return [number]
-        run = Run(number, uid, *values[:4], self.number, self.number, one.use.name, *about_what, event.depth, now)
+        named = (*values[:4], self.number, self.number, one.use.name)
+        run = Run(number, uid, *named, *about_what, event.depth, now, dry=dry)
         return self._begin(tx, run, workflow)
 
     def _begin(self, tx: Writing, run: Run, workflow: Workflow) -> list[int]:
@@ -469,9 +473,9 @@ class _MatchWrite:
             " error = NULL, ended = NULL, wake = 1, depth = ?, updated = ? WHERE id = ?",
             (round_, self.number, one.workflow.version, one.use.name, self.event.depth, micros(now), row["id"]),
         )
-        tx.touch(("run of", one.workflow.id, one.key), ("runs about", self.event.subject))
+        tx.touch(("run of", one.workflow.id, one.key, bool(row["dry"])), ("runs about", self.event.subject))
         self._round(tx, row["id"], round_, now, one.inputs)
-        detail = {"run": row["uid"], "key": one.key, "round": round_, **self._who(one)}
+        detail = {"run": row["uid"], "key": one.key, "round": round_, **self._how(one, row["dry"])}
         self._verdict(tx, one.workflow.id, "taken_up", row["id"], detail, now)
         return [int(row["id"])]
 
@@ -483,18 +487,19 @@ class _MatchWrite:
         data = {"n": number, "event": self.event.id, "since": since, **({"inputs": inputs} if inputs else {})}
         tx.add(RECORD, (run, "", "round", dumps(data), micros(now)))
 
-    def _who(self, one: Match) -> dict[str, Any]:
-        """Give who started a run by hand, so that the verdict says that a person decided."""
+    def _how(self, one: Match, dry: bool) -> dict[str, Any]:
+        """Give what a verdict says of a start: who decided it by hand, and that it is of a dry run."""
         actor = self.event.actor
-        return {"by": actor.name} if one.inputs is not None and actor is not None else {}
+        by = {"by": actor.name} if one.inputs is not None and actor is not None else {}
+        return {**by, **({"dry_run": True} if dry else {})}
 
-    def _going(self, tx: Writing, one: Match) -> sqlite3.Row | None:
+    def _going(self, tx: Writing, one: Match, dry: bool) -> sqlite3.Row | None:
         """Give the run for the same subject into which this occasion is folded, where the trigger folds."""
         if not one.use.trigger.folds:
             return None
         row: sqlite3.Row | None = tx.one(
-            "SELECT id, uid FROM runs WHERE workflow = ? AND subject = ? AND ended IS NULL",
-            (one.workflow.id, self.event.subject),
+            "SELECT id, uid FROM runs WHERE workflow = ? AND subject = ? AND ended IS NULL AND dry = ?",
+            (one.workflow.id, self.event.subject, dry),
             ("runs about", self.event.subject),
         )
         return row
@@ -510,8 +515,8 @@ class _MatchWrite:
         assert one.due is not None
         tx.execute(
             "INSERT INTO waits (path, kind, due, workflow, trigger, subject, event)"
-            " VALUES ('', 'settle', ?, ?, ?, ?, ?)",
-            (micros(one.due), *owner, self.number),
+            " VALUES (?, 'settle', ?, ?, ?, ?, ?)",
+            (DRY if self.intake.hub.dry_run else "", micros(one.due), *owner, self.number),
         )
         self._verdict(tx, one.workflow.id, "settling", None, {"until": one.due.isoformat()}, now)
 

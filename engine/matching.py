@@ -57,6 +57,7 @@ class Match:
     detail: Mapping[str, Any] = field(default_factory=dict)
     keep: bool = False
     inputs: Mapping[str, Any] | None = None  #: that a person gave
+    dry: bool = False  #: whether a person asked for a dry run
 
 
 class Listeners:
@@ -357,6 +358,8 @@ def sentence(kind: str, detail: Mapping[str, Any] | None = None) -> str:
         text = f"settling until {detail['until']}"
     elif kind == "failed" and detail.get("message"):
         text += f": {detail['message']}"
+    elif kind in ("start", "taken_up") and detail.get("dry_run"):
+        text += ", as a dry run"
     elif kind == "stopped_already" and detail.get("stop_when"):
         text += f": {detail['stop_when']}"
     if detail.get("by"):

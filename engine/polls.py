@@ -26,6 +26,7 @@ from engine.plugins import OURSELVES, Due, Look, Trigger
 from engine.runs.hub import Hub
 from engine.runs.limits import Limits
 from engine.runs.pauses import Pause
+from engine.runs.state import DRY
 from engine.store.codec import digest, dumps, instant, micros
 from engine.store.journal import StorageUnavailable, Writing
 from engine.store.lookups import OPEN, scan_subjects
@@ -310,9 +311,11 @@ class Polls:
         return Look(found, following)
 
     def _fact_of(self, poll: _Poll, due: Due) -> Due:
+        """Address an occasion to its trigger; one that starts a dry run is there again for a live one."""
         fact = due.fact
         data = fact.data if poll.workflow is None else {**fact.data, LISTENER: poll.id}
-        return replace(due, fact=replace(fact, id=f"{poll.id}/{dumps(list(due.key))}", data=data))
+        space = DRY if poll.workflow is not None and self.hub.thinks_only(poll.workflow) else ""
+        return replace(due, fact=replace(fact, id=f"{space}{poll.id}/{dumps(list(due.key))}", data=data))
 
     def _cursor(self, name: str) -> Any:
         row = self.hub.reader.execute("SELECT cursor FROM schedules WHERE id = ?", (name,)).fetchone()

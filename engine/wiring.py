@@ -253,6 +253,7 @@ def build(
     clock: Clock | None = None,
     tell: Tell | None = None,
     providers: Mapping[str, Any] | None = None,
+    dry_run: bool = False,
 ) -> Application:
     """Put the parts together around the project's database, which is created or upgraded, and locked.
 
@@ -262,6 +263,7 @@ def build(
         clock: the machine's, unless a test or the demo moves one of its own.
         tell: who is told what happens.
         providers: providers to use in place of those that the configuration names, by connection.
+        dry_run: every run that begins is a dry one, and live ones rest: nothing goes out.
 
     Raises:
         AlreadyRunning: another engine works on the database.
@@ -282,7 +284,7 @@ def build(
         if saved is not None:
             tellers("store.upgraded", f"the database was upgraded; as it was before, it is kept as {saved}")
         assembly = _Assembly(config, catalogue, clock or SystemClock(), tellers, lock)
-        return assembly.application(database, providers or {})
+        return assembly.application(database, providers or {}, dry_run)
     except BaseException:
         lock.release()
         raise
@@ -295,6 +297,7 @@ def open_application(
     tell: Tell | None = None,
     providers: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
+    dry_run: bool = False,
 ) -> Application:
     """Read a project and build its application, as `build` does.
 
@@ -305,7 +308,7 @@ def open_application(
     config, problems = load_config(folder, known, os.environ if environ is None else environ)
     if config is None or any(problem.severity == "error" for problem in problems):
         raise ProblemError(*problems)
-    return build(config, known, clock=clock, tell=tell, providers=providers)
+    return build(config, known, clock=clock, tell=tell, providers=providers, dry_run=dry_run)
 
 
 def database_path(config: Config) -> Path:
@@ -333,7 +336,7 @@ class _Assembly:
         self.providers: dict[str, Any] = {}
         self.sources: dict[str, Any] = {}
 
-    def application(self, database: Path, given: Mapping[str, Any]) -> Application:
+    def application(self, database: Path, given: Mapping[str, Any], dry_run: bool) -> Application:
         from engine.application import Application
         from engine.intake import Intake
         from engine.polls import Polls
@@ -365,6 +368,7 @@ class _Assembly:
             templates=lambda: read_templates(config.templates),
             tell=self.tell,
             rates={name: one.rate for name, one in config.connections.items() if one.rate is not None},
+            dry_run=dry_run,
         )
         hub.pauses.read(reader)
         executor = Executor(hub)

@@ -122,11 +122,16 @@ def run_text(run: Report, times: Times) -> None:
 
 
 def _state(run: Report) -> str:
-    state = str(run["state"]).replace("_", " ")
+    state_ = state(run)
     why = run["reason"] or (run["error"] or {}).get("message")
     step = (run["error"] or {}).get("step")
     place = f" at '{step}'" if step and run["state"] == "failed" else ""
-    return f"{state}{place}" + (f": {why}" if why else "")
+    return f"{state_}{place}" + (f": {why}" if why else "")
+
+
+def state(run: Report) -> str:
+    """Name a run's state, and say of a dry run that it is one."""
+    return str(run["state"]).replace("_", " ") + (" (dry run)" if run["dry_run"] else "")
 
 
 def _facts(run: Report, times: Times) -> Iterator[tuple[str, str]]:
@@ -211,6 +216,9 @@ def _leaf(record: Report, effects: Mapping[str, Report], times: Times) -> str:
     if kind == "failed":
         error = data.get("error") or {}
         return f"{action + ': ' if action else ''}failed: {error.get('message')} [{error.get('code')}]"
+    if effect.get("state") == "dry_run" and not data.get("kept"):
+        told = result(data.get("outputs"))
+        return f"{action}: not done, it is a dry run ({asked})" + (f"; {told} stands for what it gives" if told else "")
     return _done(record, action, asked)
 
 
@@ -336,9 +344,22 @@ def _effects(effects: Sequence[Report]) -> Iterator[str]:
         by = f"by {effect['connection']}, " if effect["connection"] else ""
         tries = f" at attempt {effect['attempts']}" if effect["attempts"] > 1 else ""
         kind = effect["class"].replace("_", " ")
-        yield f"{effect['path']:<{path}}  {effect['action']:<{action}}  {effect['state']}{tries} ({by}{kind})"
-        if effect["state"] not in ("done", "failed"):
+        state_ = effect["state"] if effect["state"] != "dry_run" else "not done: it would get what follows"
+        yield f"{effect['path']:<{path}}  {effect['action']:<{action}}  {state_}{tries} ({by}{kind})"
+        if effect["state"] == "dry_run":
+            yield from _would_get(effect["inputs"])
+        elif effect["state"] not in ("done", "failed"):
             yield f"    {effect['identity']}"
+
+
+def _would_get(values: Report) -> Iterator[str]:
+    """Yield the inputs of an effect that was not done, as they were rendered."""
+    for name, value in values.items():
+        lines = value.splitlines() if isinstance(value, str) else [label(value)]
+        if len(lines) < 2:
+            yield f"    {name}: {''.join(lines)}"
+        else:
+            yield from (f"    {name}:", *(f"      {line}" for line in lines))
 
 
 def _waits(run: Report, times: Times) -> Iterator[str]:
@@ -406,7 +427,7 @@ def event_text(event: Report, times: Times) -> None:
         output.say("\nruns")
         for one in event["runs"]:
             step = f" at '{one['path']}'" if one["path"] else ""
-            output.say(f"  {one['what'].replace('_', ' ')}{step}: {one['workflow']} {one['run']}, {one['state']} now")
+            output.say(f"  {one['what'].replace('_', ' ')}{step}: {one['workflow']} {one['run']}, {state(one)} now")
 
 
 def _time(value: Any, times: Times) -> Any:

@@ -122,7 +122,7 @@ def list_runs(
         (
             one["id"],
             one["workflow"],
-            one["state"].replace("_", " "),
+            histories.state(one),
             histories.about(one["subject"]),
             times.exact(one["created"]),
             f"until {times.day(one['due'])}" if one["due"] else _why(one),

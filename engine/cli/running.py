@@ -41,22 +41,25 @@ def run(
         int | None,
         typer.Option("--port", "-p", min=0, max=65535, help="Where to listen; by default as configured, 0 is any."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send and write nothing: runs that begin are dry ones, live ones rest.")
+    ] = False,
     log_format: Annotated[logs.Form, typer.Option("--log-format", help="How the log on stderr is written.")] = "text",
     project: ProjectOption = None,
 ) -> int:
     """Run the project until it is told to stop (Ctrl-C, SIGTERM): effects under way end, nothing new begins."""
     opened = open_project(project)
-    return asyncio.run(_run(opened, opened.usable(), port, log_format))
+    return asyncio.run(_run(opened, opened.usable(), port, log_format, dry_run))
 
 
-async def _run(project: Project, config: Config, port: int | None, form: logs.Form) -> int:
+async def _run(project: Project, config: Config, port: int | None, form: logs.Form, dry_run: bool) -> int:
     from engine.clock import SystemClock
 
     log = logs.Log(form, SystemClock())
     handler = logs.Handler(log)
     logging.getLogger().addHandler(handler)
     try:
-        application = _build(project, config, log)
+        application = _build(project, config, log, dry_run)
         stopping = _told_to_stop()
         try:
             files = _Files(config)
@@ -74,14 +77,14 @@ async def _run(project: Project, config: Config, port: int | None, form: logs.Fo
     return exits.OK
 
 
-def _build(project: Project, config: Config, log: logs.Log) -> Application:
+def _build(project: Project, config: Config, log: logs.Log, dry_run: bool) -> Application:
     from engine import wiring
     from engine.store.journal import AlreadyRunning
     from engine.store.schema import NewerSchema
 
     log.problems(project.problems)
     try:
-        return wiring.build(config, project.catalogue, tell=log)
+        return wiring.build(config, project.catalogue, tell=log, dry_run=dry_run)
     except AlreadyRunning as error:
         raise exits.CommandError(f"the engine runs already: {error}", code=exits.PROBLEMS) from None
     except NewerSchema as error:
@@ -106,7 +109,8 @@ async def _serve(
             message = f"cannot listen on {server.host}:{wanted}: {reason}"
             raise exits.CommandError(message, hint=hint, code=exits.PROBLEMS) from None
         await stack.enter_async_context(_announced(application, address, token))
-        application.tell("engine.started", f"listening on {address}, {_loaded(application)}", address=address)
+        dry = "; a dry run: nothing goes out, live runs rest" if application.hub.dry_run else ""
+        application.tell("engine.started", f"listening on {address}, {_loaded(application)}{dry}", address=address)
         watching = asyncio.create_task(_watch(application, files, log, stopping), name="watch files")
         placing = asyncio.create_task(stay_together(stopping), name="one processor")
         await stopping.wait()
@@ -199,6 +203,7 @@ async def _announced(application: Application, address: str, token: str) -> Asyn
     path = application.config.folder / SERVER_FILE
     database = str(application.journal.path.absolute())
     told = {"address": address, "token": token, "pid": os.getpid(), "database": database}
+    told |= {"dry_run": True} if application.hub.dry_run else {}
     _write_private(path, json.dumps(told) + "\n")
     try:
         yield

@@ -46,7 +46,13 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
 def engine_of(opened: Reading) -> dict[str, Any]:
     """Say whether an engine works on the project's database: its process, and where it listens. Never its token."""
     pid = holder(opened.database)
-    return {"running": pid is not None, "pid": pid or None, "address": _address(opened.config.folder) if pid else None}
+    told = _told(opened.config.folder) if pid else {}
+    return {
+        "running": pid is not None,
+        "pid": pid or None,
+        "address": str(told["address"]) if told.get("address") else None,
+        "dry_run": told.get("dry_run") is True,
+    }
 
 
 def holder(database: Path) -> int | None:
@@ -68,13 +74,13 @@ def holder(database: Path) -> int | None:
     return None
 
 
-def _address(folder: Path) -> str | None:
+def _told(folder: Path) -> dict[str, Any]:
+    """Give what a running engine says of itself."""
     try:
         told = json_format.loads((folder / ".hotwash" / "server.json").read_text("utf-8"))
     except (OSError, ValueError):
-        return None
-    address = told.get("address") if isinstance(told, dict) else None
-    return str(address) if address else None
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -113,11 +119,16 @@ def _print_engine(found: Mapping[str, Any], times: Times) -> None:
         process = f", process {engine['pid']}" if engine["pid"] else ""
         address = f", {engine['address']}" if engine["address"] else ""
         output.say(f"engine  running{process}{address}")
+        if engine.get("dry_run"):
+            output.say("        it is a dry run: nothing goes out, and live runs rest")
     else:
         output.say("engine  not running: nothing goes out and nothing is looked at until 'hotwash run'")
     output.say(f"now     {times.day(found['at'])}")
     counts = [f"{number} {state.replace('_', ' ')}" for state, number in found["runs"].items() if number]
     output.say(f"runs    {', '.join(counts) or 'none yet'}")
+    dry = [f"{number} {state.replace('_', ' ')}" for state, number in found["dry_runs"].items() if number]
+    if dry:
+        output.say(f"        {', '.join(dry)}, as dry runs")
     if found["unmatched"]:
         output.say(f"events  {found['unmatched']} came in and were not looked at yet")
 
@@ -148,7 +159,11 @@ def _waiting(one: Mapping[str, Any]) -> str:
     path = (one["path"] or "").removesuffix("!deadline")
     step = f" at '{path}'" if path else ""
     what = f", its time-out{step}" if one["kind"] == "deadline" else f"{step}"
-    return f"{one['workflow']} {one['run']}{what}{subject}"
+    return f"{one['workflow']} {one['run']}{_dry(one)}{what}{subject}"
+
+
+def _dry(one: Mapping[str, Any]) -> str:
+    return " (dry run)" if one["dry_run"] else ""
 
 
 def _connections(found: Mapping[str, Any], times: Times) -> list[str]:
@@ -169,9 +184,8 @@ def _failed(found: Mapping[str, Any], times: Times) -> list[str]:
         error = one["error"] or {}
         subject = f" ({one['subject']})" if one["subject"] else ""
         where = f" at '{error['step']}'" if error.get("step") else ""
-        lines.append(
-            f"{times.day(one['ended'])}  {one['workflow']} {one['run']}{subject}{where}: {error.get('message')}"
-        )
+        run = f"{one['workflow']} {one['run']}{_dry(one)}"
+        lines.append(f"{times.day(one['ended'])}  {run}{subject}{where}: {error.get('message')}")
     return lines
 
 
@@ -179,7 +193,7 @@ def _held(one: Mapping[str, Any], times: Times) -> str:
     step = f" at '{one['path']}'" if one["path"] else ""
     why = f": {one['reason']}" if one["reason"] else ""
     until = f"; until {times.day(one['until'])}" if one["until"] else ""
-    return f"{one['workflow']} {one['run']}{step}, since {times.day(one['since'])}{why}{until}"
+    return f"{one['workflow']} {one['run']}{_dry(one)}{step}, since {times.day(one['since'])}{why}{until}"
 
 
 def _paused(one: Mapping[str, Any], times: Times) -> str:

@@ -116,7 +116,7 @@ def verdicts(reader: sqlite3.Connection, number: int, workflow: str | None = Non
 
 def _verdicts(reader: sqlite3.Connection, number: int, workflow: str | None = None) -> list[dict[str, Any]]:
     rows = reader.execute(
-        "SELECT v.*, r.uid AS run_uid, r.state AS run_state FROM verdicts v LEFT JOIN runs r ON r.id = v.run"
+        "SELECT v.*, r.uid AS run_uid, r.state AS run_state, r.dry FROM verdicts v LEFT JOIN runs r ON r.id = v.run"
         " WHERE v.event = :event AND (:workflow IS NULL OR v.workflow = :workflow) ORDER BY v.id",
         {"event": number, "workflow": workflow},
     ).fetchall()
@@ -125,13 +125,14 @@ def _verdicts(reader: sqlite3.Connection, number: int, workflow: str | None = No
 
 def _verdict(row: sqlite3.Row) -> dict[str, Any]:
     detail = json.loads(row["detail"]) if row["detail"] else {}
+    run = {"id": row["run_uid"], "number": row["run"], "state": row["run_state"], "dry_run": bool(row["dry"])}
     return {
         "workflow": row["workflow"],
         "kind": row["kind"],
         "sentence": say(row["kind"], detail),
         "at": iso(row["at"]),
         "detail": cut(plain(detail)),
-        "run": {"id": row["run_uid"], "number": row["run"], "state": row["run_state"]} if row["run_uid"] else None,
+        "run": run if row["run_uid"] else None,
         "computed": False,
     }
 
@@ -169,7 +170,7 @@ def _runs(reader: sqlite3.Connection, row: sqlite3.Row) -> list[dict[str, Any]]:
         for one in _of_verdict(reader, row["id"], kind)
     ]
     woken = reader.execute(
-        "SELECT DISTINCT r.uid, r.workflow, r.state, s.path FROM runs r JOIN steps s ON s.run = r.id"
+        "SELECT DISTINCT r.uid, r.workflow, r.state, r.dry, s.path FROM runs r JOIN steps s ON s.run = r.id"
         " WHERE (r.ended IS NULL OR r.ended >= ?) AND s.kind IN ('done', 'repeated')"
         " AND json_extract(s.data, '$.event_id') = ?",
         (row["received"], row["id"]),
@@ -183,7 +184,7 @@ def _answered(reader: sqlite3.Connection, row: sqlite3.Row) -> Sequence[sqlite3.
     if row["type"] != ANSWERED:
         return ()
     return reader.execute(
-        "SELECT r.uid, r.workflow, r.state, s.path FROM effects e JOIN runs r ON r.id = e.run"
+        "SELECT r.uid, r.workflow, r.state, r.dry, s.path FROM effects e JOIN runs r ON r.id = e.run"
         " JOIN steps s ON s.run = e.run AND s.path = e.path AND s.kind = 'done'"
         " WHERE e.identity = json_extract(:data, '$.question') AND s.at >= :received"
         " AND json_extract(s.data, '$.outputs.answer') = json_extract(:data, '$.answer')"
@@ -193,12 +194,12 @@ def _answered(reader: sqlite3.Connection, row: sqlite3.Row) -> Sequence[sqlite3.
 
 
 def _run(row: sqlite3.Row) -> dict[str, Any]:
-    return {"run": row["uid"], "workflow": row["workflow"], "state": row["state"]}
+    return {"run": row["uid"], "workflow": row["workflow"], "state": row["state"], "dry_run": bool(row["dry"])}
 
 
 def _of_verdict(reader: sqlite3.Connection, number: int, kind: str) -> Sequence[sqlite3.Row]:
     return reader.execute(
-        "SELECT r.uid, r.workflow, r.state FROM verdicts v JOIN runs r ON r.id = v.run"
+        "SELECT r.uid, r.workflow, r.state, r.dry FROM verdicts v JOIN runs r ON r.id = v.run"
         " WHERE v.event = ? AND v.kind = ? ORDER BY v.id",
         (number, kind),
     ).fetchall()
@@ -212,7 +213,7 @@ def _stopped(reader: sqlite3.Connection, row: sqlite3.Row) -> Sequence[sqlite3.R
         "SELECT min(received) AS at FROM events WHERE subject = ? AND id > ?", (row["subject"], row["id"])
     ).fetchone()["at"]
     return reader.execute(
-        "SELECT DISTINCT r.uid, r.workflow, r.state FROM runs r JOIN steps s ON s.run = r.id"
+        "SELECT DISTINCT r.uid, r.workflow, r.state, r.dry FROM runs r JOIN steps s ON s.run = r.id"
         " WHERE r.subject = :subject AND r.created <= :at AND s.kind = 'ended'"
         " AND json_extract(s.data, '$.state') = 'stopped' AND s.at >= :at AND (:next IS NULL OR s.at < :next)",
         {"subject": row["subject"], "at": row["received"], "next": following},

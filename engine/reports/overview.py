@@ -43,7 +43,8 @@ def status(
     return {
         "at": now.isoformat(),
         "engine": dict(engine or {}),
-        "runs": _by_state(reader),
+        "runs": _by_state(reader, dry=False),
+        "dry_runs": _by_state(reader, dry=True),
         "next": _due(reader, "due > ?", micros(now)),
         "late": _due(reader, "due <= ?", micros(now - LATE)),
         "late_count": _count(reader, "SELECT count(*) FROM waits WHERE due <= ?", micros(now - LATE)),
@@ -68,8 +69,9 @@ def _count(reader: sqlite3.Connection, sql: str, *arguments: Any) -> int:
     return int(reader.execute(sql, arguments).fetchone()[0])
 
 
-def _by_state(reader: sqlite3.Connection) -> dict[str, int]:
-    counts = {row["state"]: row["n"] for row in reader.execute("SELECT state, count(*) AS n FROM runs GROUP BY state")}
+def _by_state(reader: sqlite3.Connection, *, dry: bool) -> dict[str, int]:
+    rows = reader.execute("SELECT state, count(*) AS n FROM runs WHERE dry = ? GROUP BY state", (dry,))
+    counts = {row["state"]: row["n"] for row in rows}
     return {state: counts.get(state, 0) for state in STATES}
 
 
@@ -77,7 +79,7 @@ def _due(reader: sqlite3.Connection, which: str, at: int) -> list[dict[str, Any]
     """Give what falls due, earliest first: waits of runs and settle times."""
     rows = reader.execute(
         "SELECT w.kind, w.path, w.due, w.subject, coalesce(r.workflow, w.workflow) AS workflow, r.uid AS run,"
-        " r.subject AS run_subject, e.uid AS event FROM waits w LEFT JOIN runs r ON r.id = w.run"
+        " r.subject AS run_subject, r.dry, e.uid AS event FROM waits w LEFT JOIN runs r ON r.id = w.run"
         f" LEFT JOIN events e ON e.id = w.event WHERE w.{which} ORDER BY w.due, w.id LIMIT ?",
         (at, MOST),
     ).fetchall()
@@ -87,6 +89,7 @@ def _due(reader: sqlite3.Connection, which: str, at: int) -> list[dict[str, Any]
             "kind": row["kind"],
             "workflow": row["workflow"],
             "run": row["run"],
+            "dry_run": bool(row["dry"]),
             "path": row["path"] or None,
             "subject": row["run_subject"] or row["subject"],
             "event": row["event"],
@@ -140,7 +143,8 @@ def _held_runs(reader: sqlite3.Connection) -> list[dict[str, Any]]:
 def _held(reader: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
     first = next(iter(held(reader, row)), {"path": None, "until": None, "why": row["reason"]})
     told = {"path": first["path"], "until": first["until"], "reason": row["reason"] or first["why"]}
-    return {"run": row["uid"], "workflow": row["workflow"], "since": iso(row["updated"]), **told}
+    about = {"run": row["uid"], "workflow": row["workflow"], "dry_run": bool(row["dry"])}
+    return {**about, "since": iso(row["updated"]), **told}
 
 
 def _pauses(reader: sqlite3.Connection) -> list[dict[str, Any]]:
@@ -151,7 +155,7 @@ def _pauses(reader: sqlite3.Connection) -> list[dict[str, Any]]:
 
 def _failed(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:
     rows = reader.execute(
-        "SELECT uid, workflow, subject, error, ended FROM runs WHERE state = 'failed' AND ended >= ?"
+        "SELECT uid, workflow, dry, subject, error, ended FROM runs WHERE state = 'failed' AND ended >= ?"
         " ORDER BY ended DESC LIMIT ?",
         (since, MOST),
     ).fetchall()
@@ -159,6 +163,7 @@ def _failed(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:
         {
             "run": row["uid"],
             "workflow": row["workflow"],
+            "dry_run": bool(row["dry"]),
             "subject": row["subject"],
             "error": read(row["error"]),
             "ended": iso(row["ended"]),

@@ -6,13 +6,16 @@ import json
 import sqlite3
 from typing import Any
 
-from engine.reports.values import cut, find, iso, plain, read, subject, subject_names
+from engine.reports.values import CUT, cut, find, iso, plain, read, subject, subject_names
 from engine.runs.active import is_held
 from engine.runs.rows import load_state, run_of
 from engine.store.codec import micros
 
 #: The states a run may be in, those that go on first.
 STATES = ("running", "waiting", "held", "needs_decision", "finished", "failed", "stopped", "cancelled")
+
+#: Texts that a dry run would have sent are cut to this many characters.
+THOUGHT_OF = 20_000
 
 
 def list_runs(
@@ -77,6 +80,7 @@ def _row(row: sqlite3.Row) -> dict[str, Any]:
         "workflow": row["workflow"],
         "key": row["key"],
         "state": row["state"],
+        "dry_run": bool(row["dry"]),
         "round": row["round"],
         "reason": row["reason"],
         "error": read(row["error"]),
@@ -129,7 +133,7 @@ def _effects(reader: sqlite3.Connection, run: int) -> list[dict[str, Any]]:
 
 
 def effect(row: sqlite3.Row) -> dict[str, Any]:
-    """Give a row of `effects` as JSON; long texts of its inputs and result are cut."""
+    """Give a row of `effects` as JSON; long texts of its inputs and result are cut, what a dry run left out less so."""
     return {
         "identity": row["identity"],
         "path": row["path"],
@@ -138,7 +142,7 @@ def effect(row: sqlite3.Row) -> dict[str, Any]:
         "class": row["class"],
         "state": row["state"],
         "attempts": row["attempts"],
-        "inputs": cut(read(row["inputs"])) or {},  # None where it was pruned
+        "inputs": cut(read(row["inputs"]), THOUGHT_OF if row["state"] == "dry_run" else CUT) or {},  # None: pruned
         "result": _result(cut(read(row["result"]))),
         "error": read(row["error"]),
         "created": iso(row["created"]),

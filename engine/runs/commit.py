@@ -36,7 +36,7 @@ LISTEN = insert(waits_table, "run", "path", "kind", "due", "event_type", "field"
 #: Kinds of record that leave something for later: `due` says when.
 _LATER = frozenset({"held", "retry", "pending", "hold"})
 #: States of an effect that has a result.
-_OVER = frozenset({"done", "failed", "skipped"})
+_OVER = frozenset({"done", "failed", "skipped", "dry_run"})
 _INTENT = insert(
     effects_table,
     "identity",
@@ -277,7 +277,7 @@ class Commit:
         error = dumps(dict(end.error)) if end.error else None
         tx.add(_END, (run.id, end.state, end.reason, error, micros(now), micros(now)))
         tx.touch(("run", run.id), ("runs about", run.subject))
-        if end.state != "failed":
+        if end.state != "failed" or run.dry:
             return
         fault = dict(end.error or {})
         data = {"workflow": run.workflow, "run": run.uid, "step": fault.get("step"), "error": fault}

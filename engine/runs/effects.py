@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.domain import Person
 from engine.runs.commands import ANSWERED, Close, Held, Listen, Perform, Refresh, StepError, Unlisten
-from engine.runs.state import IN_DOUBT, Leaf, Record, escaped, within
+from engine.runs.state import DRY, IN_DOUBT, Leaf, Record, escaped, within
 from engine.runs.stopping import stops
 from engine.runs.turn import Blocked, Env, Stopped, Turn, empty_link, outputs_of, shown
 from engine.store.codec import dumps, encode
@@ -69,7 +69,7 @@ def _new(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
     intent: dict[str, Any] = {"identity": identity, "attempt": 1}
     if timeout is not None:
         intent["timeout"] = timeout
-    if step.action.pending:
+    if step.action.pending and not turn.state.run.dry:
         intent["since"] = turn.view.newest_event
         intent["asked"] = _asked(turn, inputs)
         turn.commands.append(_answer_to(path, identity))
@@ -88,7 +88,7 @@ def _known(turn: Turn, step: Step, path: str, identity: str) -> Mapping[str, Any
     known = turn.view.effect(identity)
     if known is None or known.state == "failed":
         return None
-    if known.state in ("done", "skipped"):  # passed over by a person: it is not done again
+    if known.state in ("done", "skipped", "dry_run"):  # passed over by a person: it is not done again
         return _keep(turn, path, identity, known.outputs or {})
     if known.run != turn.state.run.id:
         turn.ask(Listen(path, "effect", None, "effect", "identity", identity))
@@ -150,14 +150,15 @@ def _is_paused(leaf: Leaf | None) -> bool:
 def _identity(turn: Turn, step: Step, path: str, env: Env) -> str:
     assert step.action is not None
     run = turn.state.run
+    flow = DRY + turn.workflow.id if run.dry else turn.workflow.id
     if not step.once_per:
         rounds = [] if step.action.lasts else [str(run.round)]
-        return "/".join([turn.workflow.id, run.key, *rounds, step.id + env.marks])
+        return "/".join([flow, run.key, *rounds, step.id + env.marks])
     scope = turn.scope(path, env)
     values = [part.evaluate(scope) for part in step.once_per]
     if all(value is None for value in values):
         raise StepError(f"'once_per' is null: {empty_link(step.once_per[0], scope)}", "null-input")
-    return "/".join([turn.workflow.id, step.id, *(escaped(text_key(value)) for value in values)])
+    return "/".join([flow, step.id, *(escaped(text_key(value)) for value in values)])
 
 
 def text_key(value: Any) -> str:

@@ -34,6 +34,7 @@ from engine.plugins import (
     RetryLater,
     effect_class,
 )
+from engine.runs import dry
 from engine.runs.active import (
     REFRESH,
     Active,
@@ -144,7 +145,7 @@ class Executor:
         except Unsettled:
             return None
         intents = [self._intent(command) for command in outcome.commands if is_new(command)]
-        if any(one.kind is EffectClass.OWN_ROWS for one in intents):
+        if any(self._is_inline(active, one) for one in intents):
             return None  # they are performed before their commit
         if any(isinstance(command, Close) for command in outcome.commands):
             return None
@@ -263,7 +264,7 @@ class Executor:
             return False
         seen, outcome, looked = self._decide(active)
         intents = [self._intent(command) for command in outcome.commands if is_new(command)]
-        inline = [await self._inline(active, one) for one in intents if one.kind is EffectClass.OWN_ROWS]
+        inline = [await self._inline(active, one) for one in intents if self._is_inline(active, one)]
         try:
             again = await self._commit(
                 active, results + inline, outcome, seen, applied=len(results), intents=intents, looked=looked
@@ -476,9 +477,15 @@ class Executor:
         work = (command.path, command.step, command.identity, command.attempt)
         return await self._attempt(active, *work, checked=command.checked, fresh=command.checked is not None)
 
+    @staticmethod
+    def _is_inline(active: Active, intent: Intent) -> bool:
+        return intent.kind is EffectClass.OWN_ROWS or dry.is_left_out(active, intent)
+
     async def _inline(self, active: Active, intent: Intent) -> Result:
         """Perform an effect that is only rows of our own: its result is part of the commit of its intent."""
         command = intent.command
+        if dry.is_left_out(active, intent):
+            return dry.left_out(active, intent, self.hub.lookups())
         work = (command.path, command.step, command.identity, command.attempt)
         return await self._attempt(active, *work, checked=command.checked, goes_out=False)
 
@@ -841,6 +848,9 @@ class Executor:
                 action=result.action,
                 outputs=result.outputs,
             )
+        elif result.effect_state == "dry_run":
+            sentence = f"{did(result)}: not done, it is a dry run"
+            self.hub.tell("effect.dry_run", sentence, run=active.run.uid, workflow=active.run.workflow)
         elif result.effect_state == "unknown":
             sentence = f"{result.identity}: it is not known whether it happened; decide with 'hotwash runs decide'"
             self.hub.tell("effect.unknown", sentence, run=active.run.uid, workflow=active.run.workflow)

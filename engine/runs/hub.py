@@ -16,7 +16,7 @@ from engine.runs.pauses import Pauses
 from engine.store.journal import Journal
 from engine.store.lookups import Directory, Lookups
 from engine.workflow.library import WorkflowLibrary
-from engine.workflow.model import Step
+from engine.workflow.model import Step, Workflow
 
 
 @dataclass(slots=True)
@@ -48,8 +48,14 @@ class Hub:
     #: called after a commit that woke other runs
     runs_woken: Callable[[Sequence[int]], None] = lambda runs: None
 
+    dry_run: bool = False  #: every run that begins is a dry one, and the others rest
+
     #: types of events that runs may be waiting for
     awaited: set[str] = field(default_factory=set)
+
+    def thinks_only(self, workflow: Workflow) -> bool:
+        """Whether runs of a workflow that begin now are dry ones."""
+        return self.dry_run or workflow.mode == "dry_run"
 
     def lookups(self, answers: Mapping[str, Any] | None = None) -> Lookups:
         return Lookups(self.reader, self.directory, self.clock.now(), answers or {})

@@ -67,7 +67,7 @@ def run_of(row: sqlite3.Row) -> Run:
     """Make the record of a run's row."""
     names = ("id", "uid", "workflow", "key", "version", "round", "round_event", "event", "trigger")
     more = ("subject_type", "subject", "depth", "state")
-    return Run(**{name: row[name] for name in (*names, *more)}, created=instant(row["created"]))
+    return Run(**{name: row[name] for name in (*names, *more)}, created=instant(row["created"]), dry=bool(row["dry"]))
 
 
 def load_state(reader: sqlite3.Connection, run: Run) -> RunState:

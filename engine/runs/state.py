@@ -21,6 +21,9 @@ from engine.calendars import Duration
 #: Paths of the messages that tell the owner of effects in doubt begin so.
 IN_DOUBT = "!in-doubt/"
 
+#: How the identities of effects of dry runs begin: they spend none of the others.
+DRY = "dry-run:"
+
 LeafStatus = Literal["held", "intent", "retry", "pending", "parked", "wait", "done", "failed"]
 
 
@@ -51,6 +54,7 @@ class Run:
     depth: int
     created: datetime
     state: str = "running"
+    dry: bool = False  #: whether nothing of it goes out
 
 
 @dataclass(slots=True)

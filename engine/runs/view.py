@@ -124,7 +124,9 @@ class CommittedView:
         return KnownEffect(row["state"], row["run"], loads(row["result"]))
 
     def held(self, step: Step, path: str) -> Held | None:
-        return self._holding.at_all(self._active.workflow, step, path)
+        held = self._holding.at_all(self._active.workflow, step, path)
+        ignored = self._active.run.dry and held is not None and held.code == "connection-held"  # it is not called
+        return None if ignored else held
 
     def held_for(self, step: Step, path: str, inputs: Checked) -> Held | None:
         return self._holding.towards(self._active.workflow, step, path, inputs.params)

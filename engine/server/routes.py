@@ -30,7 +30,7 @@ from engine.operations import BadInput, Done
 from engine.reports.values import plain
 from engine.server.answers import Answer, Load, Refusal, error, failure, read
 from engine.server.hooks import PATH, Hooks
-from engine.store.codec import encode, instant, micros, plain_json
+from engine.store.codec import encode, instant, plain_json
 
 #: The engine counts as late when something was due this long ago and has not been looked at.
 LATE = timedelta(minutes=1)
@@ -181,13 +181,10 @@ def _faults(application: Application) -> list[str]:
     if application.journal.failing is not None:
         faults.append("the database cannot be written")
     before = application.clock.now() - LATE
-    row = application.reader.execute(
-        "SELECT (SELECT min(due) FROM waits WHERE due IS NOT NULL) AS due,"
-        " (SELECT min(received) FROM events WHERE state = 'new') AS received"
-    ).fetchone()
-    polls = application.polls.next_due()
-    late = [instant(us) for us in (row["due"], row["received"]) if us is not None and us < micros(before)]
-    late += [polls] if polls is not None and polls < before else []
+    row = application.reader.execute("SELECT min(received) AS received FROM events WHERE state = 'new'").fetchone()
+    received = instant(row["received"]) if row["received"] is not None else None
+    dues = (application.dispatcher.next_due(), received, application.polls.next_due())
+    late = [due for due in dues if due is not None and due < before]
     if late:
         faults.append(f"what was due at {min(late).isoformat(timespec='seconds')} has not been looked at")
     return faults

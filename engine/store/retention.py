@@ -129,7 +129,8 @@ _PASSES = (
         "effects",
         "effects",
         "runs",
-        f"inputs != 'null' AND state IN ('done', 'failed', 'skipped', 'held') AND {_ENDED.format('effects')}",
+        "inputs != 'null' AND state IN ('done', 'failed', 'skipped', 'held', 'dry_run')"
+        f" AND {_ENDED.format('effects')}",
         {"inputs": "'null'", "error": "NULL", "result": _MADE},
     ),
 )

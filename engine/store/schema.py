@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.store.journal import connect
 
 #: The newest revision under `migrations/versions`; revisions sort as texts.
-HEAD = "0002"
+HEAD = "0003"
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: What all revisions together make of an empty file; `python -m engine.store.schema` writes it anew.
 MADE = Path(__file__).parent / "schema.sql"
@@ -123,7 +123,8 @@ def _create(path: Path) -> None:
 def statements(path: Path) -> str:
     """Give the statements that make the schema of a file that Alembic made."""
     with closing(connect(path, readonly=True)) as connection:
-        rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY rowid").fetchall()
+        order = "tbl_name, type DESC, name"  # each table before its indexes
+        rows = connection.execute(f"SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY {order}").fetchall()
         (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     made = [sql for (sql,) in rows] + [f"INSERT INTO alembic_version VALUES ('{revision}')"]
     lines = ";\n".join([*made, ""]).replace("\t", "  ").splitlines()

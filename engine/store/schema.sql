@@ -2,6 +2,27 @@ CREATE TABLE alembic_version (
   version_num VARCHAR(32) NOT NULL,
   CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
+CREATE TABLE effects (
+  id INTEGER NOT NULL,
+  identity TEXT NOT NULL,
+  run BIGINT NOT NULL,
+  path TEXT NOT NULL,
+  action TEXT NOT NULL,
+  connection TEXT,
+  class TEXT NOT NULL,
+  inputs JSON NOT NULL,
+  inputs_hash TEXT NOT NULL,
+  state TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  result JSON,
+  error JSON,
+  created BIGINT NOT NULL,
+  ended BIGINT,
+  PRIMARY KEY (id),
+  UNIQUE (identity)
+);
+CREATE INDEX effects_open ON effects (state) WHERE state IN ('intent', 'unknown');
+CREATE INDEX effects_run ON effects (run, id);
 CREATE TABLE events (
   id INTEGER NOT NULL,
   uid TEXT NOT NULL,
@@ -32,49 +53,25 @@ CREATE TABLE events (
 CREATE INDEX events_new ON events (state) WHERE state = 'new';
 CREATE INDEX events_subject ON events (subject, id);
 CREATE INDEX events_type ON events (type, id);
-CREATE TABLE verdicts (
-  id INTEGER NOT NULL,
-  event BIGINT NOT NULL,
-  workflow TEXT NOT NULL,
-  kind TEXT NOT NULL,
-  run BIGINT,
-  detail JSON,
-  at BIGINT NOT NULL,
-  PRIMARY KEY (id)
-);
-CREATE INDEX verdicts_event ON verdicts (event);
-CREATE INDEX verdicts_workflow ON verdicts (workflow, id);
 CREATE TABLE listeners (
   hash TEXT NOT NULL,
   versions JSON NOT NULL,
   PRIMARY KEY (hash)
 );
-CREATE TABLE subjects (
-  type TEXT NOT NULL,
-  id TEXT NOT NULL,
-  "key" TEXT,
-  connection TEXT NOT NULL,
-  state JSON NOT NULL,
-  incident TEXT,
-  source_time BIGINT,
-  engine_time BIGINT,
-  first_seen BIGINT NOT NULL,
-  refreshed BIGINT NOT NULL,
-  changed_run BIGINT,
-  event BIGINT,
-  PRIMARY KEY (type, id)
-);
-CREATE INDEX subjects_incident ON subjects (incident);
-CREATE INDEX subjects_key ON subjects (type, "key");
-CREATE TABLE workflow_versions (
-  hash TEXT NOT NULL,
+CREATE TABLE pauses (
   workflow TEXT NOT NULL,
-  source TEXT NOT NULL,
-  templates JSON NOT NULL,
-  loaded BIGINT NOT NULL,
-  PRIMARY KEY (hash)
+  since BIGINT NOT NULL,
+  "by" TEXT NOT NULL,
+  until BIGINT,
+  PRIMARY KEY (workflow)
 );
-CREATE TABLE runs (
+CREATE TABLE rows (
+  connection TEXT NOT NULL,
+  "key" TEXT NOT NULL,
+  data JSON NOT NULL,
+  PRIMARY KEY (connection, "key")
+);
+CREATE TABLE "runs" (
   id INTEGER NOT NULL,
   uid TEXT NOT NULL,
   workflow TEXT NOT NULL,
@@ -94,13 +91,22 @@ CREATE TABLE runs (
   created BIGINT NOT NULL,
   updated BIGINT NOT NULL,
   ended BIGINT,
+  dry INTEGER DEFAULT '0' NOT NULL,
   PRIMARY KEY (id),
-  CONSTRAINT runs_key UNIQUE (workflow, "key"),
+  CONSTRAINT runs_key UNIQUE (workflow, "key", dry),
   UNIQUE (uid)
 );
 CREATE INDEX runs_going ON runs (id) WHERE ended IS NULL;
 CREATE INDEX runs_state ON runs (state, id);
 CREATE INDEX runs_subject ON runs (subject, ended);
+CREATE TABLE schedules (
+  id TEXT NOT NULL,
+  due BIGINT,
+  first BIGINT NOT NULL,
+  cursor JSON,
+  inputs TEXT,
+  PRIMARY KEY (id)
+);
 CREATE TABLE steps (
   id INTEGER NOT NULL,
   run BIGINT NOT NULL,
@@ -111,27 +117,35 @@ CREATE TABLE steps (
   PRIMARY KEY (id)
 );
 CREATE INDEX steps_run ON steps (run, id);
-CREATE TABLE effects (
-  id INTEGER NOT NULL,
-  identity TEXT NOT NULL,
-  run BIGINT NOT NULL,
-  path TEXT NOT NULL,
-  action TEXT NOT NULL,
-  connection TEXT,
-  class TEXT NOT NULL,
-  inputs JSON NOT NULL,
-  inputs_hash TEXT NOT NULL,
-  state TEXT NOT NULL,
-  attempts INTEGER NOT NULL,
-  result JSON,
-  error JSON,
-  created BIGINT NOT NULL,
-  ended BIGINT,
-  PRIMARY KEY (id),
-  UNIQUE (identity)
+CREATE TABLE subjects (
+  type TEXT NOT NULL,
+  id TEXT NOT NULL,
+  "key" TEXT,
+  connection TEXT NOT NULL,
+  state JSON NOT NULL,
+  incident TEXT,
+  source_time BIGINT,
+  engine_time BIGINT,
+  first_seen BIGINT NOT NULL,
+  refreshed BIGINT NOT NULL,
+  changed_run BIGINT,
+  event BIGINT,
+  PRIMARY KEY (type, id)
 );
-CREATE INDEX effects_open ON effects (state) WHERE state IN ('intent', 'unknown');
-CREATE INDEX effects_run ON effects (run, id);
+CREATE INDEX subjects_incident ON subjects (incident);
+CREATE INDEX subjects_key ON subjects (type, "key");
+CREATE TABLE verdicts (
+  id INTEGER NOT NULL,
+  event BIGINT NOT NULL,
+  workflow TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  run BIGINT,
+  detail JSON,
+  at BIGINT NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE INDEX verdicts_event ON verdicts (event);
+CREATE INDEX verdicts_workflow ON verdicts (workflow, id);
 CREATE TABLE waits (
   id INTEGER NOT NULL,
   run BIGINT,
@@ -153,25 +167,12 @@ CREATE INDEX waits_effect ON waits (value) WHERE kind = 'effect';
 CREATE INDEX waits_event ON waits (event_type, field, value);
 CREATE INDEX waits_run ON waits (run, path);
 CREATE INDEX waits_settle ON waits (workflow, "trigger", subject);
-CREATE TABLE schedules (
-  id TEXT NOT NULL,
-  due BIGINT,
-  first BIGINT NOT NULL,
-  cursor JSON,
-  inputs TEXT,
-  PRIMARY KEY (id)
-);
-CREATE TABLE rows (
-  connection TEXT NOT NULL,
-  "key" TEXT NOT NULL,
-  data JSON NOT NULL,
-  PRIMARY KEY (connection, "key")
-);
-CREATE TABLE pauses (
+CREATE TABLE workflow_versions (
+  hash TEXT NOT NULL,
   workflow TEXT NOT NULL,
-  since BIGINT NOT NULL,
-  "by" TEXT NOT NULL,
-  until BIGINT,
-  PRIMARY KEY (workflow)
+  source TEXT NOT NULL,
+  templates JSON NOT NULL,
+  loaded BIGINT NOT NULL,
+  PRIMARY KEY (hash)
 );
-INSERT INTO alembic_version VALUES ('0002');
+INSERT INTO alembic_version VALUES ('0003');

@@ -150,7 +150,8 @@ runs = Table(
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("ended", BigInteger),
-    UniqueConstraint("workflow", "key", name="runs_key"),
+    Column("dry", Integer, nullable=False),  # a dry run, which has a space of keys of its own
+    UniqueConstraint("workflow", "key", "dry", name="runs_key"),
     Index("runs_subject", "subject", "ended"),
     Index("runs_state", "state", "id"),
     Index("runs_going", "id", where="ended IS NULL"),
@@ -178,7 +179,7 @@ effects = Table(
     Column("class", Text, nullable=False),
     Column("inputs", JSON, nullable=False),
     Column("inputs_hash", Text, nullable=False),
-    Column("state", Text, nullable=False),  # intent, done, failed, unknown, pending
+    Column("state", Text, nullable=False),  # intent, done, failed, unknown, pending, held, skipped, dry_run
     Column("attempts", Integer, nullable=False),
     Column("result", JSON),
     Column("error", JSON),

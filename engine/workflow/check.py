@@ -234,8 +234,6 @@ class _File:
 
     def _mode(self, root: MappingNode) -> Literal["live", "dry_run", "off"]:
         mode = self.report.choice(root.get("mode"), "mode", ("live", "dry_run", "off"))
-        if mode == "dry_run":
-            self.report.not_yet("'mode: dry_run'", root.get("mode") or root)
         return cast(Literal["live", "dry_run", "off"], mode or "live")
 
     def _workflow(

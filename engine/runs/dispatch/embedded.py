@@ -15,12 +15,17 @@ from engine.plugins import ActionError
 from engine.runs.executor import PAUSE, Begun, Executor
 from engine.runs.rows import wake
 from engine.runs.settling import left_open
+from engine.runs.state import DRY
 from engine.store.codec import instant, micros
 from engine.store.journal import StorageUnavailable, Writing
 from engine.store.tables import Rows
 from engine.workflow.library import UnreadableVersion
 
 _OVER = Rows("waits", "DELETE FROM waits WHERE id IN (", ("id",), ")")
+#: What an engine looks at whose runs are all dry: what they wait for, and settle times that began with it.
+_DRY_WAITS = (
+    f" AND (EXISTS (SELECT 1 FROM runs WHERE runs.id = waits.run AND dry = 1) OR (run IS NULL AND path = '{DRY}'))"
+)
 #: Due rows are taken in chunks of this many.
 CHUNK = 200
 #: Runs that are advanced at the same time.
@@ -41,6 +46,7 @@ class EmbeddedDispatcher:
         self._look = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
         self._looking = False
+        self._ours = _DRY_WAITS if self.hub.dry_run else ""
 
     async def start(self) -> None:
         """Take up every run that has something to do, then wait for what falls due."""
@@ -69,13 +75,18 @@ class EmbeddedDispatcher:
 
     def notify(self, runs: Iterable[int]) -> None:
         """Say that runs have something to do."""
-        for number in runs:
+        for number in self._dry_ones(runs) if self.hub.dry_run else runs:
             if number in self._tasks:
                 self._again.add(number)
                 self.executor.poke(number)
             else:
                 self._queue[number] = None
         self._fill()
+
+    def _dry_ones(self, runs: Iterable[int]) -> list[int]:
+        """Leave out the runs that rest while the engine only thinks of what it would do."""
+        reader = self.hub.reader
+        return [one for one in runs if reader.execute("SELECT 1 FROM runs WHERE id = ? AND dry = 1", (one,)).fetchone()]
 
     def adopt(self, begun: Begun) -> None:
         """Take a run that began with the commit of its event."""
@@ -99,7 +110,8 @@ class EmbeddedDispatcher:
     def _next_wait(self) -> list[datetime]:
         if self._resume is not None:
             return [self._resume]
-        row = self.hub.reader.execute("SELECT min(due) AS due FROM waits WHERE due IS NOT NULL").fetchone()
+        query = f"SELECT min(due) AS due FROM waits WHERE due IS NOT NULL{self._ours}"
+        row = self.hub.reader.execute(query).fetchone()
         return [instant(row["due"])] if row["due"] is not None else []
 
     def _fill(self) -> None:
@@ -153,7 +165,7 @@ class EmbeddedDispatcher:
         """Wake what is due, one chunk; give whether there was any."""
         now = self.hub.clock.now()
         rows = self.hub.reader.execute(
-            "SELECT id, run, kind FROM waits WHERE due <= ? ORDER BY due, id LIMIT ?", (micros(now), CHUNK)
+            f"SELECT id, run, kind FROM waits WHERE due <= ?{self._ours} ORDER BY due, id LIMIT ?", (micros(now), CHUNK)
         ).fetchall()
         settling = [row["id"] for row in rows if row["kind"] == "settle"]
         others = [(row["id"], row["run"]) for row in rows if row["kind"] != "settle"]

@@ -295,3 +295,43 @@ def test_a_time_is_shown_with_the_zone_that_holds_then(iso, shown):
 @pytest.mark.parametrize(("length", "told"), [(0, "0s"), (59, "59s"), (3600, "1h"), (3661, "1h 1m"), (266400, "3d 2h")])
 def test_a_length_is_told_in_its_two_largest_units(length, told):
     assert histories.span(timedelta(seconds=length)) == told
+
+
+# --- dry runs ---
+
+DRY = """
+on: incident.declared
+mode: dry_run
+steps:
+  - id: tell
+    uses: chat.post
+    with: {channel: "#sre", text: "first line\\n\\n${{ incident.title }}"}
+"""
+
+
+@pytest.fixture
+async def thought_of(folder):
+    """A project in which one incident started a dry run; its engine has ended."""
+    for path in (folder / "workflows").iterdir():
+        path.unlink()
+    (folder / "workflows" / "flow.yaml").write_text(DRY)
+    async with World(folder, START, wiring.open_application) as world:
+        await world.incident("declared", title="x" * 300)
+    return folder
+
+
+def test_a_dry_run_is_called_one_and_shows_the_whole_of_what_it_would_have_sent(capsys, thought_of):
+    _, listed, _ = hotwash(capsys, "runs", "list", "-C", str(thought_of))
+    assert "finished (dry run)" in listed
+    _, shown, _ = hotwash(capsys, "runs", "show", "1", "-C", str(thought_of))
+    assert shown.splitlines()[0].endswith("finished (dry run)")
+    assert "chat.post: not done, it is a dry run (channel: #sre, text: “first line" in shown
+    assert "      first line\n" in shown
+    assert f"      {'x' * 300}\n" in shown
+
+
+def test_why_and_how_things_stand_say_dry_run(capsys, thought_of):
+    _, told, _ = hotwash(capsys, "explain", "1", "-C", str(thought_of))
+    assert "started, as a dry run" in told
+    _, stands, _ = hotwash(capsys, "status", "-C", str(thought_of))
+    assert "1 finished, as dry runs" in stands

@@ -409,3 +409,15 @@ from engine.cli import main
 main()
 """
     return [sys.executable, "-c", program, *command, "-C", str(folder)]
+
+
+def test_an_engine_that_runs_dry_says_so_and_what_it_did_not_do(capsys, folder, process):
+    (folder / "workflows" / "tell.yaml").write_text(
+        "on: incident.declared\nsteps:\n  - {uses: chat.post, with: {text: a}}\n"
+    )
+    run = process("--dry-run")
+    assert "a dry run: nothing goes out, live runs rest" in read_until(run, "listening on")[-1]
+    assert cli.run(["incident", "declare", "Slow", "-C", str(folder)]) == exits.OK
+    assert "not done, it is a dry run" in read_until(run, "tell/")[-1]
+    cli.run(["status", "-C", str(folder)])
+    assert "it is a dry run: nothing goes out, and live runs rest" in capsys.readouterr().out

@@ -73,7 +73,7 @@ def test_a_misspelt_column_is_noticed_before_the_database_is_asked():
         ("SELECT * FROM events WHERE type = ? AND id > ? AND state != 'ignored' ORDER BY id", "events_type"),
         ("SELECT cause_run FROM events WHERE subject = ? ORDER BY id LIMIT 1", "events_subject"),
         ("SELECT id FROM runs WHERE subject = ? AND ended IS NULL", "runs_subject"),
-        ("SELECT id FROM runs WHERE workflow = ? AND key = ?", "workflow=? AND key=?"),
+        ("SELECT id FROM runs WHERE workflow = ? AND key = ? AND dry = ?", "workflow=? AND key=? AND dry=?"),
         ("SELECT id FROM runs WHERE workflow = ? AND subject = ? AND ended IS NULL", "runs_subject"),
         (
             "SELECT id FROM runs WHERE ended IS NULL AND (wake > 0 OR state IN ('running', 'held')) ORDER BY id",
