@@ -193,6 +193,8 @@ class PagerDutyApi(PagerDutyRecords):
         if self._options.token is None:
             return "it has no 'token', so it only receives webhooks"
         await self._api().call("GET", "/abilities")
+        if (skewed := self._rest.skew()) is not None:
+            return skewed
         if self._options.email is None:
             return "it has no 'email', so it can read and not write"
         async for user in self._api().pages("/users", "users", {"query": self._options.email}):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.plugins import ActionError, Connection, RetryLater, fault, retry_after
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Bytes of one answer.
 MAX_ANSWER = 8 * 1024 * 1024
+#: Seconds that two clocks may differ.
+MOST_SKEW = 60.0
 #: Pages of one list.
 MOST_PAGES = 100
 #: Of what a vendor says about a refusal, so much is shown.
@@ -42,6 +45,17 @@ class Rest:
         self._headers = dict(headers)
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
+        self._ahead = 0.0  #: seconds that this machine's clock is ahead of the vendor's, at the last answer
+
+    def skew(self) -> str | None:
+        """Say how far this machine's clock is from the vendor's, where that matters; None where it does not."""
+        if abs(self._ahead) <= MOST_SKEW:
+            return None
+        side = "ahead of" if self._ahead > 0 else "behind"
+        return (
+            f"this machine's clock is {abs(self._ahead):.0f} seconds {side} {self._vendor}'s: set it by NTP, else "
+            "signatures with a time are refused and things fall due at the wrong instant"
+        )
 
     async def get(self, path: str, query: Query | None = None) -> Any:
         """Read something; None where there is none (404).
@@ -94,6 +108,7 @@ class Rest:
         except aiohttp.ClientError as error:
             text = f"{self._vendor} broke off {asked}: {type(error).__name__}"
             raise RetryLater(text, maybe_done=True) from None
+        self._compare(answer.headers.get("Date"))
         if missing and answer.status == 404:
             return None
         if not 200 <= answer.status < 300:
@@ -134,6 +149,14 @@ class Rest:
                 timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(self._timeout, _LONGEST_CONNECT)),
             )
         return self._session
+
+    def _compare(self, date: str | None) -> None:
+        try:
+            told = parsedate_to_datetime(date) if date else None
+        except ValueError:
+            return
+        if told is not None and told.tzinfo is not None:
+            self._ahead = (self._clock.now() - told).total_seconds()
 
     def _read(self, asked: str, content: bytes) -> Any:
         if not content.strip():

@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "schema": "engine.cli.schema",
     "explain": "engine.cli.explain",
     "status": "engine.cli.status",
+    "doctor": "engine.cli.doctor",
     "prune": "engine.cli.prune",
     "backup": "engine.cli.backup",
 }

@@ -91,6 +91,10 @@ class Engine:
         raise CommandError(answer.error, code={400: USAGE, 404: USAGE, 500: BUG}.get(answer.status, PROBLEMS))
 
 
+#: Operations from which nothing follows that an engine would have to do.
+_NOTHING_FOLLOWS = frozenset({"prune", "check_connections"})
+
+
 def running_engine(folder: Path) -> Engine | None:
     """Give the engine that works on a project; None where none does, whatever a killed one has left behind."""
     try:
@@ -140,7 +144,7 @@ async def _alone(folder: Path, name: str, inputs: Mapping[str, Any]) -> dict[str
         raise CommandError(str(error)) from None
     finally:
         await application.stop()
-    if name != "prune":  # from which nothing follows
+    if name not in _NOTHING_FOLLOWS:
         output.note("no engine is running: what follows from this happens at the next 'hotwash run'")
     return {"message": done.message, **plain(encode(dict(done.data)))}
 

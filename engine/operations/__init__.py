@@ -23,6 +23,7 @@ from engine.operations.base import (
     actor_of,
     read_inputs,
 )
+from engine.operations.connections import CheckConnections, check_connections
 from engine.operations.incidents import (
     DeclareIncident,
     NamedIncident,
@@ -85,6 +86,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "pause": Operation(pause, PauseWorkflow),
     "resume": Operation(resume, PauseWorkflow),
     "prune": Operation(prune, Prune),
+    "check_connections": Operation(check_connections, CheckConnections),
 }
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from engine.clock import SystemClock
 from tests.fakes import FakeConnection
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,5 +126,5 @@ def by_hand():
 
 @pytest.fixture
 def connection(tmp_path):
-    """Give what providers are built with."""
-    return FakeConnection(tmp_path, "vendor")
+    """Give what providers are built with, on the machine's clock, which is the servers' too."""
+    return FakeConnection(tmp_path, "vendor", SystemClock())

@@ -159,3 +159,18 @@ async def test_a_list_without_an_end_is_given_up(vendor):
     api = await vendor(answering(200, {"things": [1], "more": True}))
     with pytest.raises(ActionError, match=f"more than {MOST_PAGES} things"):
         [item async for item in api.pages("/things", "things", {})]
+
+
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [
+        ("Mon, 02 Mar 2026 09:00:40 GMT", None),
+        ("Mon, 02 Mar 2026 08:58:00 GMT", "120 seconds ahead of Vendor's"),
+        ("Mon, 02 Mar 2026 09:05:00 GMT", "300 seconds behind Vendor's"),
+        ("some day", None),
+    ],
+)
+async def test_a_clock_that_is_wrong_is_told(vendor, date, said):
+    api = await vendor(answering(200, {}, Date=date))  # here it is Monday 09:00
+    await api.call("GET", "/a")
+    assert said in api.skew() if said else api.skew() is None

@@ -1,0 +1,74 @@
+"""Try the connections: what a person wants to know after setting one up, or when nothing goes out on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pydantic import Field
+
+from engine.application import Application
+from engine.config.connections import ConnectionConfig
+from engine.domain import Person
+from engine.operations.base import Done, Inputs, NotFound
+from engine.plugins import ActionError, ConnectionBroken, RetryLater
+from engine.problems import did_you_mean
+
+#: How long one connection is tried, in seconds.
+LONGEST = 30.0
+
+
+class CheckConnections(Inputs):
+    """Which connections to try."""
+
+    connection: str | None = Field(default=None, description="Only this one, also where it needs no account.")
+
+
+async def check_connections(application: Application, actor: Person, params: CheckConnections) -> Done:
+    """Try each configured connection with a harmless read; nothing is changed anywhere.
+
+    `connections` has an entry for each: `name provider serves problem webhooks`, a problem being a sentence or null,
+    and webhooks the path that they are posted to or null.
+    """
+    known = application.config.connections
+    if params.connection is not None and params.connection not in known:
+        hint = did_you_mean(params.connection, known, "connections")
+        raise NotFound(f"no connection is called '{params.connection}'; {hint}")
+    wanted = [
+        one for name, one in known.items() if (name == params.connection if params.connection else not one.by_default)
+    ]
+    problems = await asyncio.gather(*(_problem(application, one) for one in wanted))
+    lines = [_line(application, one, problem) for one, problem in zip(wanted, problems, strict=True)]
+    wrong = sum(problem is not None for problem in problems)
+    return Done(f"{wrong} of {len(lines)} connections have a problem", {"connections": lines})
+
+
+def _line(application: Application, one: ConnectionConfig, problem: str | None) -> dict[str, Any]:
+    declared = application.catalogue.providers.get(one.provider)
+    return {
+        "name": one.name,
+        "provider": one.provider,
+        "serves": list(declared.serves) if declared is not None else [],
+        "problem": problem,
+        "webhooks": f"/hooks/{one.name}" if one.name in application.sources else None,
+    }
+
+
+async def _problem(application: Application, one: ConnectionConfig) -> str | None:
+    if one.disabled is not None:
+        return f"it is off: {one.disabled}"
+    check = getattr(application.providers.get(one.name), "check", None)
+    if check is None:
+        return None
+    try:
+        async with asyncio.timeout(LONGEST):
+            found: str | None = await check()
+    except ConnectionBroken as error:
+        return f"the service refuses the credentials, or what they may do: {error}"
+    except (ActionError, RetryLater) as error:
+        return str(error)
+    except TimeoutError:
+        return f"it gave no answer within {LONGEST:g} seconds"
+    except Exception as error:  # noqa: BLE001  whatever a vendor's client raises is the answer
+        return f"{type(error).__name__}: {error}"
+    return found
