@@ -16,11 +16,25 @@ import pytest
 
 from actions.providers.console import plain
 from engine import calendars, operations, wiring
+from engine.domain import Entry
 from engine.plugins import Fact
 from engine.testing import World
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)  # 10:00 in Prague
+AWAY = """\
+BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//example//EN
+BEGIN:VEVENT
+UID:away@example.com
+DTSTAMP:20260101T000000Z
+SUMMARY:Away
+DTSTART:20260301T000000Z
+DTEND:20260401T000000Z
+END:VEVENT
+END:VCALENDAR
+"""
 
 
 class Example(World):
@@ -52,6 +66,13 @@ class Example(World):
     async def updates(self, incident: str = "INC-1", **fields: Any) -> None:
         """Let the source of an incident say something else of it."""
         await self.incident("updated", f"local:{incident}", **fields)
+
+    async def notes(self, who: str, text: str, incident: str = "INC-1") -> None:
+        """Let somebody write a line into the timeline of an incident."""
+        person = self.person(who)
+        note = Entry(self.now, text, by=person)
+        fact = Fact("incident.updated", self.now, "incident", f"local:{incident}", actor=person, note=note)
+        await self.happens("local", fact)
 
     async def fires(self, name: str = "QueueIsFull", *, lasts: str | None = "5m", **fields: Any) -> None:
         """Let an alert of checkout fire, and end after a while, or go on."""
@@ -94,6 +115,12 @@ class Example(World):
     def person(self, key: str) -> Any:
         """Give somebody of the roster."""
         return self.application.hub.directory.people.person(key)
+
+    def is_away(self, who: str) -> None:
+        """Fill somebody's calendar for the whole month."""
+        path = self.folder / "calendars" / f"{who}.ics"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(AWAY.replace("\n", "\r\n"), "utf-8")
 
     # --- what came of it ---------------------------------------------------------------------------------------------
 

@@ -52,7 +52,10 @@ async def test_what_was_dropped_as_not_worth_doing_is_not_announced(example):
     assert (example.tickets["HW-1"].done, example.said(CHANNEL)) == (True, [])
 
 
-async def test_a_ticket_of_no_incident_is_not_announced(example):
+async def test_a_ticket_of_no_incident_and_one_of_no_postmortem_are_not_announced(example):
+    await example.declare()
     await example.does("ada", "create_ticket", title="Tidy up", labels=("postmortem",))
+    await example.does("ada", "create_ticket", title="Order pizza", incident="INC-1")
     await done(example, "HW-1")
-    assert example.said("#incidents") == []
+    await done(example, "HW-2")
+    assert (example.said("#incidents"), example.runs("done")) == ([], [])

@@ -28,7 +28,7 @@ async def test_the_lead_may_give_two_weeks_more_after_which_it_comes_round_again
     await example.postmortem(ROW)
     await example.move_to_day(16, 12)
     await example.answers("grace", "later")
-    assert f"{example.tickets['HW-1'].due:%m-%d}" == "03-30"
+    assert (f"{example.tickets['HW-1'].due:%m-%d}", example.tickets["HW-1"].done) == ("03-30", False)
     await example.move("14d")
     assert len(example.said("linus", by="due")) == 2
 
@@ -40,6 +40,7 @@ async def test_what_is_not_worth_doing_is_closed_with_who_said_so(example):
     assert example.tickets["HW-1"].done
     (closed,) = example.events("ticket.closed")
     assert closed.data["comment"] == "Not worth doing, says Grace."
+    assert f"{example.tickets['HW-1'].due:%m-%d}" == "03-12"
 
 
 async def test_what_is_done_reminds_nobody(example):
@@ -48,3 +49,10 @@ async def test_what_is_done_reminds_nobody(example):
     await example.move("60d")
     assert (example.said("linus"), example.asked("grace")) == ([], [])
     assert example.states("due") == ["stopped"]
+
+
+async def test_what_has_no_date_or_comes_of_no_postmortem_is_left_alone(example):
+    await example.does("ada", "create_ticket", title="Some day", labels=("postmortem",), assignee="linus")
+    await example.does("ada", "create_ticket", title="Order pizza", due="2026-03-12", assignee="linus")
+    await example.move_to_day(20, 12)
+    assert (example.said("linus", by="due"), example.runs("due")) == ([], [])

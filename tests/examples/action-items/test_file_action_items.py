@@ -15,7 +15,7 @@ async def test_a_row_without_a_date_is_due_by_the_severity(example, severity, da
     await example.postmortem(ALERT, severity=severity)
     (ticket,) = example.tickets.values()
     (incident,) = example.subjects("incident")
-    assert ticket.due == incident.resolved_at + timedelta(days=days)
+    assert (ticket.due, ticket.labels) == (incident.resolved_at + timedelta(days=days), ("postmortem",))
 
 
 async def test_a_row_with_a_date_keeps_it_and_goes_to_its_owners_team(example):
@@ -43,3 +43,11 @@ async def test_a_draft_files_nothing(example):
     await example.move("7d")
     assert example.documents == ["Postmortem: Checkout is slow"]
     assert example.tickets == {}
+
+
+async def test_a_row_whose_link_somebody_took_out_is_not_filed_again(example):
+    await example.postmortem(ALERT)
+    path = example.document("postmortem")
+    path.write_text(path.read_text("utf-8").replace("HW-1", "").replace("()", ""), "utf-8")
+    await example.publish("postmortem", LIMIT)
+    assert len(example.tickets) == 2

@@ -20,9 +20,10 @@ async def test_silence_and_a_call_for_help_climb(example):
     await example.move_to_day(12, 12)  # two working days without an answer
     assert len(example.asked("grace")) == 1
     await example.answers("grace", "help")
-    assert len(example.asked("mary")) == 1
+    assert (len(example.asked("mary")), example.tickets["HW-1"].done) == (1, False)
     await example.answers("mary", "drop")
     assert example.tickets["HW-1"].done
+    assert example.events("ticket.commented") == []
 
 
 async def test_an_answer_ends_the_climb_and_is_written_to_the_ticket(example):
@@ -40,3 +41,27 @@ async def test_a_ticket_that_moves_meanwhile_asks_nobody_further(example):
     await example.does("linus", "comment_ticket", ticket="HW-1", text="A first version is out.")
     await example.move("5d")
     assert (example.asked("grace"), example.states("stale-ladder")) == ([], ["stopped"])
+
+
+async def test_who_works_elsewhere_is_asked_in_the_morning_there(example):
+    await example.postmortem("| Limit the retries | edith | 2026-12-31 | |")
+    await example.move_to_day(10, 12, 59)
+    assert example.asked("edith") == []
+    await example.move_to_day(10, 13, 1)  # 09:01 in New York
+    assert len(example.asked("edith")) == 1
+
+
+async def test_what_is_only_talked_about_comes_round_again_after_two_weeks_and_not_before(example):
+    await example.postmortem(ROW)
+    await example.move_to_day(10, 12)
+    await example.answers("linus", "doing")
+    await example.move_to_day(23, 7)
+    assert len(example.asked("linus")) == 1
+    await example.move_to_day(24, 10)
+    assert len(example.asked("linus")) == 2
+
+
+async def test_a_ticket_of_no_postmortem_may_lie(example):
+    await example.does("ada", "create_ticket", title="Some day", assignee="linus")
+    await example.move_to_day(27, 12)
+    assert (example.asked("linus"), example.runs("stale-ladder")) == ([], [])

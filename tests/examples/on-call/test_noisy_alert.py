@@ -53,3 +53,10 @@ async def test_an_alert_that_goes_on_firing_has_fired_once(example):
         await example.fires(lasts=None, started_at=began)
         await example.move("4h")
     assert example.tickets == {}
+
+
+async def test_a_week_without_a_free_half_hour_costs_the_review_and_not_the_ticket(example):
+    example.is_away("grace")
+    await fires(example, 3)
+    assert (list(example.tickets), example.reviews, example.states("noisy-alert")) == (["HW-1"], [], ["finished"])
+    assert example.said("#sre") == ["QueueIsFull fired 3 times in a week: HW-1, review not booked yet."]

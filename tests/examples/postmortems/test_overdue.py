@@ -63,3 +63,22 @@ async def test_another_document_does_not_count(example):
     await example.publish("search")
     await example.move("8d")
     assert ["Checkout is slow" in text for text in example.said("mary")] == [True]
+
+
+async def test_a_small_incident_and_a_drill_have_no_deadline(example):
+    await example.declare(severity="sev3")
+    await example.resolve("INC-1")
+    await example.declare(drill=True)
+    await example.resolve("INC-2")
+    await example.move("21d")
+    assert (example.runs("overdue"), example.said("mary")) == ([], [])
+
+
+async def test_a_reopened_incident_has_no_deadline_until_it_is_resolved_again(example):
+    await resolved(example)
+    await example.does("ada", "reopen_incident", incident="INC-1")
+    await example.move("8d")
+    assert (example.said("mary"), example.states("overdue")) == ([], ["stopped"])
+    await example.resolve()
+    await example.move("8d")
+    assert len(example.said("mary")) == 1

@@ -66,3 +66,19 @@ async def test_a_reopened_incident_asks_nobody_further_and_begins_anew_with_the_
     await example.resolve()
     assert len(example.asked("linus")) == 2
     assert example.documents == ["Postmortem: Checkout is slow"]
+
+
+async def test_an_incident_that_is_resolved_for_a_few_minutes_only_leaves_nothing(example):
+    await example.declare()
+    await example.resolve(stays="14m")
+    await example.does("ada", "reopen_incident", incident="INC-1")
+    await example.move("7d")
+    assert (example.documents, example.runs()) == ([], [])
+
+
+async def test_people_without_a_free_hour_cost_the_review_and_nothing_else(example):
+    example.is_away("ada")
+    await example.declare()
+    await example.resolve()
+    await example.answers("linus", "yes")
+    assert (example.reviews, example.states("postmortem")) == ([], ["finished"])

@@ -1,0 +1,60 @@
+"""An open incident went quiet: somebody is asked how it stands, and asked again."""
+
+from __future__ import annotations
+
+
+async def test_whoever_is_in_charge_is_asked_after_the_silence_and_not_before(example):
+    await example.declare()
+    await example.engine_says(roles={"commander": example.person("ada")})
+    await example.move("44m")
+    assert example.asked("ada") == []
+    await example.move("1m")
+    assert example.asked("ada") == [
+        "Nobody has written anything about INC-1 Checkout is slow for 45 min. How does it stand?"
+    ]
+
+
+async def test_who_is_on_it_is_asked_again_later_and_may_end_it(example):
+    await example.declare()
+    await example.move("50m")
+    await example.answers("linus", "working")
+    await example.move("45m")
+    assert len(example.asked("linus")) == 2
+    await example.answers("linus", "over")
+    (incident,) = example.subjects("incident")
+    assert (incident.status, example.said("grace")) == ("resolved", [])
+
+
+async def test_a_call_for_help_and_silence_reach_the_lead(example):
+    await example.declare()
+    await example.move("46m")
+    await example.answers("linus", "stuck")
+    assert example.said("grace") == ["INC-1 Checkout is slow went quiet. Linus needs help."]
+    await example.declare("Search is slow")
+    await example.move("2h")
+    assert "INC-2 Search is slow went quiet. Linus does not answer." in example.said("grace")
+    assert [incident.status for incident in example.subjects("incident")] == ["declared", "declared"]
+
+
+async def test_work_that_is_written_down_is_not_interrupted(example):
+    await example.declare()
+    for _ in range(4):
+        await example.move("40m")
+        await example.notes("ada", "The queue is drained by hand.")
+    assert example.asked("linus") == []
+
+
+async def test_a_small_incident_a_drill_and_one_that_is_over_may_be_quiet(example):
+    await example.declare(severity="sev3")
+    await example.declare(drill=True)
+    await example.declare()
+    await example.resolve("INC-3", stays="1d")
+    assert (example.asked("linus"), example.said("grace")) == ([], [])
+
+
+async def test_work_that_goes_on_after_the_question_ends_the_matter(example):
+    await example.declare()
+    await example.move("50m")
+    await example.notes("ada", "The queue is drained by hand.")
+    await example.move("40m")
+    assert (example.states("quiet"), example.said("grace")) == (["stopped"], [])
