@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, model_validator
 
 from engine import domain
 from engine.capabilities import Message
-from engine.plugins import Context, Field, Params, Pending, Person, Text, action
+from engine.plugins import Context, Duration, Field, Params, Pending, Person, Text, action
 
 _CHOICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}")
 _MOST_CHOICES = 25  #: as many buttons as the common chats show under one message
 _LONGEST_LABEL = 75
+_LONGEST_WINDOW = 31 * 86400  #: seconds
 
 
 def _somebody(value: Any) -> Any:
@@ -63,6 +64,21 @@ Recipients = Annotated[
 ]
 
 
+def _window(window: Duration) -> Duration:
+    length = 0.0 if window.seconds < 0 else window.seconds + 86400 * (window.business_days + 30 * window.months)
+    if not 0 < length <= _LONGEST_WINDOW:
+        raise ValueError(f"must be longer than nothing and at most 31d, not {window}")
+    return window
+
+
+class Digest(Params):
+    """How long a message may wait, to be told with others as one."""
+
+    window: Annotated[Duration, AfterValidator(_window)] = Field(
+        description="The digest goes out this long after the first message in it, such as 4h or 1bd."
+    )
+
+
 class PostMessage(Params):
     """Post a message to a channel.
 
@@ -76,6 +92,13 @@ class PostMessage(Params):
     channel: str | None = Field(default=None, description="Where to post; null is the connection's own channel.")
     text: Text = Field(min_length=1, description="The message, in Markdown.")
     thread: str | None = Field(default=None, description="Id of the message to answer under: `steps.ID.id`.")
+    digest: Digest | None = Field(default=None, description="Fold what the channel would get into one message.")
+
+    @model_validator(mode="after")
+    def _in_no_thread(self) -> Self:
+        if self.digest is not None and self.thread is not None:
+            raise ValueError("a digest is a message of its own: leave 'thread' or 'digest' out")
+        return self
 
 
 @action("chat.post", PostMessage, returns=Message, lasts=False)
@@ -96,6 +119,9 @@ class NudgePerson(Params):
 
     to: Recipient = Field(description="Whom to write to.")
     text: Text = Field(min_length=1, description="The message, in Markdown.")
+    digest: Digest | None = Field(
+        default=None, description="Fold what they would get into one message. Above their daily limit it always is."
+    )
 
 
 @action("chat.nudge", NudgePerson, returns=Message, lasts=False, via="chat.direct")

@@ -461,6 +461,23 @@ def _exists(day: date, zone: ZoneInfo) -> bool:
     return _at(day, time(12), zone).astimezone(zone).date() == day
 
 
+def local_day(instant: datetime, zone: ZoneInfo) -> Stretch:
+    """Give the local day that an instant lies in."""
+    day = _aware(instant).astimezone(zone).date()
+    return _at(day, time.min, zone), _at(day + _DAY, time.min, zone)
+
+
+def morning_after(instant: datetime, zone: ZoneInfo, calendar: Calendar) -> datetime:
+    """Give when work begins on the local day after that of an instant, by a calendar's hours.
+
+    A day off begins when work begins on other days.
+    """
+    midnight = local_day(instant, zone)[1]
+    day = midnight.astimezone(zone).date()
+    hours = calendar.hours[day.weekday()] or min((one for one in calendar.hours if one), default=())
+    return max(midnight, _at(day, hours[0][0], calendar.zone)) if hours else midnight
+
+
 # --- opening hours ---------------------------------------------------------------------------------------------------
 
 

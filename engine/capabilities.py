@@ -71,10 +71,16 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as the chat knows it."""
+    """A message as the chat knows it; as an action's outputs, also what became of one that was not sent at once."""
 
-    id: str
+    id: str | None
     url: str | None = None
+    digested: bool = field(
+        default=False, metadata={"doc": "Whether it waits for a digest; `id` and `url` are null then."}
+    )
+    muted: bool = field(
+        default=False, metadata={"doc": "Whether nobody got it, because they have muted what it is about."}
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -340,6 +341,7 @@ class _Assembly:
         from engine.application import Application
         from engine.intake import Intake
         from engine.polls import Polls
+        from engine.runs import digests
         from engine.runs.dispatch.embedded import EmbeddedDispatcher
         from engine.runs.executor import Executor
         from engine.runs.hub import Hub
@@ -365,6 +367,7 @@ class _Assembly:
             hours_of=self._hours_of,
             owner_of=self._owner_of,
             notice=self._notice,
+            action=self.catalogue.actions.get,
             templates=lambda: read_templates(config.templates),
             tell=self.tell,
             rates={name: one.rate for name, one in config.connections.items() if one.rate is not None},
@@ -379,7 +382,7 @@ class _Assembly:
             begin=executor.begin,
             adopt=lambda begun: dispatcher.adopt(begun),
         )
-        dispatcher = EmbeddedDispatcher(executor, intake.settle)
+        dispatcher = EmbeddedDispatcher(executor, intake.settle, partial(digests.begin, hub))
         hub.events_written, hub.runs_woken, hub.waits_written = intake.wake, dispatcher.notify, dispatcher.look
         watching = {
             name: provider

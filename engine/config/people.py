@@ -92,7 +92,7 @@ class _People:
             ids={system: value for system, value in ids.items() if value is not None},
             calendar=self.reader.text(lines.get("calendar")),
             hours=self._known(lines.get("hours"), self.calendars, "no calendar is called", "calendars"),
-            max_per_day=self.reader.integer(lines.get("max_per_day"), 1, 1000),
+            max_per_day=self.reader.integer(lines.get("max_per_day"), 1, 100),
             known=True,
         )
 

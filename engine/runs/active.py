@@ -16,6 +16,7 @@ from engine.plugins import (
     EffectClass,
     Fact,
 )
+from engine.runs.commands import Letter
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
     Command,
@@ -23,9 +24,6 @@ from engine.runs.interpreter import (
 )
 from engine.runs.state import IN_DOUBT, Leaf, Record, Run, RunState
 from engine.workflow.model import Step, Workflow
-
-#: Path of the reading of a run's subject.
-REFRESH = "!refresh"
 
 
 @dataclass(slots=True)
@@ -43,6 +41,8 @@ class Result:
     readings: list[tuple[str, Fact]] = field(default_factory=list)  #: what subjects are, by their connections
     round: int | None = None  #: the round it was asked for in
     shared: bool = True  #: whether other runs may wait for it
+    letter: Letter | None = None  #: what waits for a digest in place of a message that was sent
+    uncounted: bool = False  #: nothing went out to the people whom its intent was counted for
     text: str | None = None  #: the outputs as JSON, where they were written already
 
 
@@ -110,7 +110,7 @@ class Active:
 
 
 #: Codes of what holds an effect, and is no failure of it.
-_HOLDING = frozenset({"connection-held", "rate-limited", "closed", "paused"})
+_HOLDING = frozenset({"connection-held", "rate-limited", "closed", "paused", "daily-limit"})
 
 
 def summary(state: RunState) -> str:
@@ -199,6 +199,17 @@ def in_doubt(active: Active) -> list[str]:
     return [
         leaf.identity for leaf in leaves if leaf.status == "intent" and leaf.identity and leaf.identity not in coming
     ]
+
+
+def folded(command: Perform, letter: Letter) -> Result:
+    """Give the result of a message that waits for a digest."""
+    action = command.step.action
+    assert action is not None
+    outputs = dict.fromkeys(action.outputs) | {"digested": True, "muted": False}
+    record = Record(command.path, "done", {"outputs": outputs, "until": letter.due, "because": letter.because})
+    result = Result([record], command.identity, "done", action.name, outputs, letter=letter)
+    result.shared = bool(command.step.once_per)
+    return result
 
 
 def did(result: Result) -> str:

@@ -32,6 +32,77 @@ class Perform:
     inputs: Mapping[str, Any] | None = None
     earlier: bool = False
     checked: Any = None  #: what the view made of the inputs when it held them against the action's
+    counted: tuple[Counted, ...] = ()  #: the people whose daily limit it counts to
+    letter: Letter | None = None  #: it is not sent, and waits for a digest
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Somebody who gets a message: at most `most` have gone out to them since an instant, this one included."""
+
+    person: str
+    most: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message that waits to be folded, with others for the same place, into one."""
+
+    place: str
+    connection: str
+    person: Person | None  #: None for a channel
+    channel: str | None
+    text: str
+    due: datetime
+    because: Literal["digest", "limit"]
+    open: bool  #: whether there was something to do about the run's subject
+    during: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Courtesy:
+    """What an effect owes to the people it goes to, where it may not simply go out."""
+
+    held: Held | None = None
+    unsent: str | None = None  #: why it is not sent at all
+    letter: Letter | None = None
+    counted: tuple[Counted, ...] = ()
+    spared: tuple[str, ...] = ()  #: ids of those among several who get no message
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A letter as it lies in the outbox: its row, and the run that wrote it."""
+
+    id: int
+    letter: Letter
+    run: int
+    round: int
+    path: str
+    action: str
+    subject_type: str | None
+    subject: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A subject as a digest shows it: its key and its title, as plain text, and where it is found."""
+
+    key: str
+    title: str | None
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What a digest does with the letters of its place: those it sends, those it drops and why, those it leaves."""
+
+    place: str
+    taken: tuple[Waiting, ...] = ()
+    dropped: tuple[tuple[Waiting, str], ...] = ()
+    left: tuple[tuple[Waiting, datetime], ...] = ()  #: and when they are looked at again
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +158,15 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """Read the subject from its provider again before anything goes out."""
+    """Read a subject from its provider again before anything goes out about it; by default the run's own."""
+
+    subject_type: str | None = None
+    subject: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Under which a reading that failed rests."""
+        return f"!refresh/{self.subject_type}/{self.subject}" if self.subject else "!refresh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +182,7 @@ class End:
 class Held:
     """Why an effect does not go out now, and until when; None stands for until somebody lets it.
 
-    `code` is a stable name of the reason: connection-held, rate-limited, closed, paused.
+    `code` is a stable name of the reason: connection-held, rate-limited, closed, paused, daily-limit, muted.
     """
 
     until: datetime | None
@@ -111,7 +190,7 @@ class Held:
     why: str
 
 
-Command = Perform | Close | LookUp | Listen | Unlisten | Examined | Refresh | End
+Command = Perform | Close | LookUp | Listen | Unlisten | Examined | Refresh | Take | End
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +251,27 @@ class View(Protocol):
 
     def intended(self, step: Step, identity: str) -> Any:
         """Give the stored inputs of an effect, as `check_inputs` gave them."""
+
+    def courtesy(self, step: Step, identity: str, inputs: Any) -> Courtesy:
+        """Give what a message owes to the people it goes to; `inputs` are as `check_inputs` gave them."""
+
+    def courtesy_again(self, identity: str, inputs: Any) -> Courtesy:
+        """Give the same of a further attempt, which is sent as it was written or held."""
+
+    def letters(self, place: str) -> Sequence[Waiting]:
+        """Give what waits to be told at a place, oldest first, and what this run has taken and not sent."""
+
+    def moved_on(self, waiting: Waiting) -> str | None:
+        """Give why a letter is no longer of any use; None where it is."""
+
+    def closed_for(self, waiting: Waiting) -> datetime | None:
+        """Give until when a letter has to wait for the hours of its workflow's `during`."""
+
+    def reread(self, subject_type: str, subject: str) -> Refresh | datetime | None:
+        """Give what reads a subject again that is not fresh, or until when that rests because it failed."""
+
+    def heading(self, waiting: Waiting) -> Heading | None:
+        """Give what a letter is about, as its reader may be shown it."""
 
     def events(self, event_type: str, after: int, subjects: Sequence[str] = ()) -> Sequence[tuple[int, Event]]:
         """Give the events of a type after a row, oldest first; where subjects are named, those about one of them."""

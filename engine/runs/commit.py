@@ -11,7 +11,9 @@ from engine.plugins import (
     OURSELVES,
     Fact,
 )
-from engine.runs.active import REFRESH, Active, Closing, Intent, Result, summary
+from engine.runs import outbox
+from engine.runs.active import Active, Closing, Intent, Result, summary
+from engine.runs.commands import Take
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
     Command,
@@ -20,6 +22,7 @@ from engine.runs.interpreter import (
     Listen,
     LookUp,
     Outcome,
+    Perform,
     Refresh,
     Unlisten,
 )
@@ -65,7 +68,10 @@ class IdentityClash(Exception):
 
 
 class Overtaken(Exception):
-    """Another run wrote the same identity first, or a person ended this run: decide again, on what was written."""
+    """Another run wrote first what this one would have: an identity, a message to somebody, a letter that it took.
+
+    So it is where a person ended this run. It decides again, on what was written.
+    """
 
 
 @dataclass(slots=True)
@@ -102,6 +108,7 @@ class Commit:
         self._records(tx, self.outcome.records, at, listens=False)  # its commands say what it listens for
         for command in self.outcome.commands:
             self._listen(tx, command)
+            self._be_polite(tx, command, now)
         for result in self.inline:  # after what was decided before them: their timers must not be forgotten with it
             self._records(tx, result.records, at, result.text)
         for result in (*self.results, *self.inline):
@@ -194,6 +201,12 @@ class Commit:
             self._say(tx, result, now)
         for connection, key, row in result.effect.saved if result.effect is not None else ():
             save_row(tx, connection, key, row)
+        if result.letter is not None:
+            path = result.records[0].path
+            outbox.put(tx, self.active.run, path, str(result.action), result.letter, now)
+            self.timed = True
+        if result.uncounted:
+            outbox.uncount(tx, str(result.identity))
         if result.effect_state in _OVER and result.shared:
             self._release(tx, result)
 
@@ -215,6 +228,18 @@ class Commit:
         wake(tx, numbers)
         tx.execute("DELETE FROM waits WHERE kind = 'effect' AND value = ?", (result.identity,))
         self.woken += numbers
+
+    def _be_polite(self, tx: Writing, command: Command, now: datetime) -> None:
+        """Count what goes out to people, and take what a digest sends; what others wrote first is decided on anew."""
+        match command:
+            case Perform() if command.counted and not outbox.count(tx, command.identity, command.counted, now):
+                raise Overtaken
+            case Take() if not outbox.take(tx, self.active.run, command, now):
+                raise Overtaken
+            case Take():
+                self.timed = True
+            case _:
+                pass
 
     def _listen(self, tx: Writing, command: Command) -> None:
         run = self.active.run.id
@@ -300,6 +325,6 @@ class Commit:
             return "running"  # what follows from their results is not decided yet
         for command in self.outcome.commands:
             if isinstance(command, LookUp | Refresh):
-                resting = self.active.resting.get(command.path if isinstance(command, LookUp) else REFRESH)
+                resting = self.active.resting.get(command.path)
                 return "held" if resting is not None and now < resting else "running"
         return summary(self.active.state)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from engine.domain import Person
-from engine.runs.commands import ANSWERED, Close, Held, Listen, Perform, Refresh, StepError, Unlisten
+from engine.runs.commands import (
+    ANSWERED,
+    Close,
+    Counted,
+    Courtesy,
+    Held,
+    Listen,
+    Perform,
+    Refresh,
+    StepError,
+    Unlisten,
+)
+from engine.runs.manners import concerns, recipients
 from engine.runs.state import DRY, IN_DOUBT, Leaf, Record, escaped, within
 from engine.runs.stopping import stops
 from engine.runs.turn import Blocked, Env, Stopped, Turn, empty_link, outputs_of, shown
@@ -18,8 +30,11 @@ from engine.store.codec import dumps, encode
 from engine.workflow.expressions import Scope
 from engine.workflow.model import Retry, Step, TemplateUse
 
+#: Gives the inputs of an effect that are not those of its step.
+Compose = Callable[[], Mapping[str, Any]]
 
-def effect(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
+
+def effect(turn: Turn, step: Step, path: str, env: Env, compose: Compose | None = None) -> Mapping[str, Any]:
     """Give the outputs of an effect that is done; asks for what brings it there, and blocks until then."""
     leaf = turn.state.leaves.get(path)
     due = leaf is None or leaf.due is None or turn.view.now >= leaf.due
@@ -31,25 +46,25 @@ def effect(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
             assert leaf is not None
             return _answer(turn, path, leaf)
         case "held" if due:
-            return _new(turn, step, path, env)
+            return _new(turn, step, path, env, compose)
         case "retry" if due:
             assert leaf is not None
             _hold_back(turn, step, path, env, leaf)
-            if turn.workflow.during is not None:  # of others nothing is asked that their inputs decide
-                with turn.evaluating(step.id, path):
-                    inputs = turn.view.intended(step, str(leaf.identity))
+            inputs = _stored_inputs(turn, step, path, leaf)
+            if inputs is not None:
                 _hold_for(turn, step, path, inputs, leaf)
+            counted = _count_again(turn, step, path, leaf, inputs)
             turn.commands.append(Unlisten(path))
             if step.action is not None and step.action.pending:
                 turn.commands.append(_answer_to(path, str(leaf.identity)))
-            turn.commands.append(Perform(path, step, str(leaf.identity), leaf.attempt))
+            turn.commands.append(Perform(path, step, str(leaf.identity), leaf.attempt, counted=counted))
             turn.put(path, "intent", {"attempt": leaf.attempt})
         case _:
             pass
     raise Blocked
 
 
-def _new(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
+def _new(turn: Turn, step: Step, path: str, env: Env, compose: Compose | None) -> Mapping[str, Any]:
     """Begin an effect, or take over what is recorded under its identity."""
     assert step.action is not None
     with turn.evaluating(step.id, path):
@@ -60,10 +75,21 @@ def _new(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
             return kept
     _hold_back(turn, step, path, env)
     with turn.evaluating(step.id, path):
-        inputs = _inputs(turn, step, path, env)
+        inputs = dict(compose()) if compose is not None else _inputs(turn, step, path, env)
         checked = turn.view.check_inputs(step, inputs)
         timeout = None if step.timeout is None else turn.length("timeout", step.timeout, turn.scope(path, env))
     _hold_for(turn, step, path, checked)
+    owed = _NOTHING_OWED
+    if concerns(step, path) and not turn.state.run.dry:
+        with turn.evaluating(step.id, path):
+            owed = turn.view.courtesy(step, identity, checked)
+    if owed.unsent is not None:
+        return _unsent(turn, step, path, owed.unsent)
+    hold(turn, step, path, owed.held)
+    if owed.spared:
+        with turn.evaluating(step.id, path):
+            inputs = {**inputs, "to": [one for one in recipients(checked.params) if one.id not in owed.spared]}
+            checked = turn.view.check_inputs(step, inputs)
     if _is_paused(turn.state.leaves.get(path)):
         turn.commands.append(Unlisten(path))
     intent: dict[str, Any] = {"identity": identity, "attempt": 1}
@@ -74,7 +100,8 @@ def _new(turn: Turn, step: Step, path: str, env: Env) -> Mapping[str, Any]:
         intent["asked"] = _asked(turn, inputs)
         turn.commands.append(_answer_to(path, identity))
     turn.put(path, "intent", intent)
-    turn.commands.append(Perform(path, step, identity, 1, inputs, checked=checked))
+    perform = Perform(path, step, identity, 1, inputs, checked=checked, counted=owed.counted, letter=owed.letter)
+    turn.commands.append(perform)
     raise Blocked
 
 
@@ -113,7 +140,7 @@ def _hold_back(turn: Turn, step: Step, path: str, env: Env, leaf: Leaf | None = 
         raise Stopped
     with turn.evaluating(step.id, path):
         held = turn.view.held(step, path)
-    _hold(turn, step, path, held, leaf)
+    hold(turn, step, path, held, leaf)
     if turn.view.stale and turn.state.failing is None and not path.startswith(IN_DOUBT):
         turn.ask(Refresh())
         raise Blocked
@@ -122,10 +149,10 @@ def _hold_back(turn: Turn, step: Step, path: str, env: Env, leaf: Leaf | None = 
 def _hold_for(turn: Turn, step: Step, path: str, inputs: Any, leaf: Leaf | None = None) -> None:
     with turn.evaluating(step.id, path):
         held = turn.view.held_for(step, path, inputs)
-    _hold(turn, step, path, held, leaf)
+    hold(turn, step, path, held, leaf)
 
 
-def _hold(turn: Turn, step: Step, path: str, held: Held | None, leaf: Leaf | None) -> None:
+def hold(turn: Turn, step: Step, path: str, held: Held | None, leaf: Leaf | None = None) -> None:
     """Record why an effect is held, once for as long as that lasts, and block."""
     if held is None:
         return
@@ -142,6 +169,37 @@ def _hold(turn: Turn, step: Step, path: str, held: Held | None, leaf: Leaf | Non
 
 def _is_paused(leaf: Leaf | None) -> bool:
     return leaf is not None and leaf.status == "held" and leaf.due is None and leaf.error is not None
+
+
+# --- whom it goes to -------------------------------------------------------------------------------------------------
+
+_NOTHING_OWED = Courtesy()
+
+
+def _unsent(turn: Turn, step: Step, path: str, why: str) -> Mapping[str, Any]:
+    """Go on without a message that nobody is to get."""
+    assert step.action is not None
+    outputs = dict.fromkeys(step.action.outputs) | {"digested": False, "muted": True}
+    turn.put(path, "done", {"outputs": outputs, "action": step.action.name, "unsent": why})
+    return outputs_of(turn.state.leaves[path])
+
+
+def _stored_inputs(turn: Turn, step: Step, path: str, leaf: Leaf) -> Any:
+    """Give the inputs that a further attempt sends, where it depends on them whether it may; else None."""
+    if turn.workflow.during is None and not concerns(step, path):
+        return None
+    with turn.evaluating(step.id, path):
+        return turn.view.intended(step, str(leaf.identity))
+
+
+def _count_again(turn: Turn, step: Step, path: str, leaf: Leaf, inputs: Any) -> tuple[Counted, ...]:
+    """Count a further attempt to the day on which it is made."""
+    if not concerns(step, path):
+        return ()
+    with turn.evaluating(step.id, path):
+        owed = turn.view.courtesy_again(str(leaf.identity), inputs)
+    hold(turn, step, path, owed.held, leaf)
+    return owed.counted
 
 
 # --- identity and inputs ---------------------------------------------------------------------------------------------

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
-import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -34,9 +33,8 @@ from engine.plugins import (
     RetryLater,
     effect_class,
 )
-from engine.runs import dry
+from engine.runs import digests, dry
 from engine.runs.active import (
-    REFRESH,
     Active,
     Checked,
     Closing,
@@ -46,6 +44,7 @@ from engine.runs.active import (
     did,
     drop_outlived,
     find_step,
+    folded,
     in_doubt,
     is_new,
     kept_records,
@@ -71,6 +70,7 @@ from engine.runs.interpreter import (
     after_failed_attempt,
 )
 from engine.runs.limits import Limited, Limits
+from engine.runs.manners import DIGEST, concerns
 from engine.runs.rows import effect_row, load_state, run_of
 from engine.runs.settling import given_up, is_left_open
 from engine.runs.state import IN_DOUBT, Leaf, Record, Run, RunState
@@ -232,7 +232,7 @@ class Executor:
         else:  # what is to be found out, and told to the owner, all the same
             told = [(path, leaf) for path, leaf in state.leaves.items() if path.startswith(IN_DOUBT)]
             dues = {path: leaf.due for path, leaf in told if leaf.status in _TIMED}
-            dues.update(active.resting)
+            dues.update({path: due for path, due in active.resting.items() if path in state.leaves})
             if not dues:
                 return
         rows = self.hub.reader.execute("SELECT path FROM waits WHERE run = ? AND due IS NOT NULL", (number,))
@@ -312,7 +312,7 @@ class Executor:
         if row is None or (row["ended"] is not None and not is_left_open(self.hub.reader, number)):
             return None
         run = run_of(row)
-        workflow = self.hub.library.version(run.version, self._stored_version)
+        workflow = self._workflow_of(run)
         active = Active(run, load_state(self.hub.reader, run), workflow, written=run.state, listened=True)
         active.woken = row["wake"] > 0
         rows = self.hub.reader.execute("SELECT path, due FROM waits WHERE run = ? AND kind = 'hold'", (number,))
@@ -324,12 +324,11 @@ class Executor:
         row = self.hub.reader.execute("SELECT * FROM runs WHERE id = ?", (active.run.id,)).fetchone()
         active.run, active.event = run_of(row), None
         active.written, active.fresh, active.listened, active.woken = active.run.state, False, True, row["wake"] > 0
-        active.workflow = self.hub.library.version(active.run.version, self._stored_version)
+        active.workflow = self._workflow_of(active.run)
         active.state = load_state(self.hub.reader, active.run)
 
-    def _stored_version(self, hash: str) -> tuple[str, str, Mapping[str, str]]:
-        row = self.hub.reader.execute("SELECT * FROM workflow_versions WHERE hash = ?", (hash,)).fetchone()
-        return row["workflow"], row["source"], json.loads(row["templates"])
+    def _workflow_of(self, run: Run) -> Workflow:
+        return digests.workflow_of(self.hub, run) if run.version == DIGEST else self.hub.version(run)
 
     def _recover(self, active: Active) -> None:
         """Take up the effects that are written down as begun and of which no call is under way: it was cut off."""
@@ -446,8 +445,8 @@ class Executor:
                 case LookUp() if not self._rests(active, command.path):
                     call = f"{command.path}?{lookup_key(command.name, command.args)}"
                     self._spawn(active, call, partial(self._look_up, active, command))
-                case Refresh() if not self._rests(active, REFRESH):
-                    self._spawn(active, REFRESH, partial(self._refresh, active))
+                case Refresh() if not self._rests(active, command.path):
+                    self._spawn(active, command.path, partial(self._refresh, active, command))
                 case _:  # what an earlier round began is taken up with what was cut off
                     pass
 
@@ -486,13 +485,17 @@ class Executor:
         command = intent.command
         if dry.is_left_out(active, intent):
             return dry.left_out(active, intent, self.hub.lookups())
+        if command.letter is not None:
+            return folded(command, command.letter)
         work = (command.path, command.step, command.identity, command.attempt)
         return await self._attempt(active, *work, checked=command.checked, goes_out=False)
 
     def _intent(self, command: Perform) -> Intent:
         assert command.step.action is not None
         connection = self._connection_of(command.step.action, command.step)
-        return Intent(command, connection, self._class_of(command.step, command.checked.params), command.checked.text)
+        letter = command.letter is not None
+        kind = EffectClass.OWN_ROWS if letter else self._class_of(command.step, command.checked.params)
+        return Intent(command, connection, kind, command.checked.text)
 
     async def _attempt(
         self,
@@ -665,7 +668,9 @@ class Executor:
         if doubtful is not leaf.doubtful:
             record = replace(record, data={**record.data, "doubtful": doubtful})
         state = "failed" if record.kind == "failed" else "intent"
-        return Result([record], leaf.identity, state, error=record.data["error"], attempt=leaf.attempt)
+        result = Result([record], leaf.identity, state, error=record.data["error"], attempt=leaf.attempt)
+        result.uncounted = state == "failed" and not doubtful and concerns(step, path)
+        return result
 
     def _hold(
         self,
@@ -684,7 +689,7 @@ class Executor:
             return Result([Record(path, "retry", data)], leaf.identity, "intent", error=error, attempt=leaf.attempt)
         active.fresh = False  # its row is there when it goes out
         record = Record(path, "held", {"due": held.until, "error": error})
-        return Result([record], leaf.identity, "held", error=error)
+        return Result([record], leaf.identity, "held", error=error, uncounted=concerns(step, path))
 
     def _effect(self, active: Active, path: str, identity: str, at: datetime, attempt: int) -> Effect:
         run = active.run
@@ -723,20 +728,21 @@ class Executor:
             return Result([Record(command.path, "failed", {"error": fault})])
         return Result([Record(command.path, "lookup", {"call": call, "answer": answer})])
 
-    async def _refresh(self, active: Active) -> Result:
-        """Read the run's subject again; reads of one subject are shared, one that fails holds the effect."""
-        kind, ref = str(active.run.subject_type), str(active.run.subject)
+    async def _refresh(self, active: Active, command: Refresh) -> Result:
+        """Read a subject again; reads of one subject are shared, one that fails holds the effect."""
+        kind = str(command.subject_type or active.run.subject_type)
+        ref = str(command.subject or active.run.subject)
         try:
             fact = await asyncio.shield(self._reading(kind, ref))
         except Limited as limited:
             self._readings.pop((kind, ref), None)
-            return self._rest(active, REFRESH, limited.until)
+            return self._rest(active, command.path, limited.until)
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing goes out on stale state
             self.hub.tell("subject.stale", f"{ref} could not be read again: {error}", subject=ref)
-            return self._rest(active, REFRESH, self.hub.clock.now() + AGAIN)
+            return self._rest(active, command.path, self.hub.clock.now() + AGAIN)
         if fact is None:
             self.hub.tell("subject.gone", f"{ref} is no longer there: nothing goes out about it", subject=ref)
-            return self._rest(active, REFRESH, self.hub.clock.now() + FRESH)
+            return self._rest(active, command.path, self.hub.clock.now() + FRESH)
         return Result(readings=[(ref.partition(":")[0], fact)])
 
     def _reading(self, kind: str, ref: str) -> asyncio.Task[Fact | None]:

@@ -12,20 +12,17 @@ from functools import reduce
 from typing import Any
 
 from engine.calendars import Calendar, Stretch, intersect, is_open, next_open, open_intervals
-from engine.domain import Person
 from engine.plugins import ActionError
 from engine.runs.active import Hold
 from engine.runs.commands import Held
 from engine.runs.hub import Hub
-from engine.runs.state import IN_DOUBT
+from engine.runs.manners import OURS, goes_to_people, recipients
 from engine.workflow.model import RECIPIENT, Step, Workflow
 
 #: What else goes out on a held connection waits this long while one call tries whether it works again.
 PROBE = timedelta(seconds=15)
 #: How far ahead an instant is looked for at which several people are all at work.
 TOGETHER = timedelta(days=14)
-#: Paths of what the engine itself tells the owner begin so.
-_OURS = ("owner/", IN_DOUBT)
 
 
 class Holding:
@@ -44,7 +41,7 @@ class Holding:
         pauses = self.hub.pauses
         if pauses.current and (pause := pauses.of(workflow.id)) is not None:
             return Held(None, "paused", pause.why)
-        if workflow.during is not None and not path.startswith(_OURS):
+        if workflow.during is not None and not path.startswith(OURS):
             closed = self._closed(workflow.during, step)
             if closed is not None:
                 return closed
@@ -56,7 +53,7 @@ class Holding:
         Raises:
             ValueError: somebody's calendar never opens.
         """
-        if workflow.during != RECIPIENT or path.startswith(_OURS) or not goes_to_people(step):
+        if workflow.during != RECIPIENT or path.startswith(OURS) or not goes_to_people(step):
             return None
         people = recipients(inputs)
         hours = [self.hub.hours_of(self.hub.directory.people.join(person)) for person in people]
@@ -90,18 +87,6 @@ class Holding:
         if is_open(calendar, now):
             return None
         return Held(next_open(calendar, now), "closed", f"outside the hours of calendar '{calendar.name}'")
-
-
-def goes_to_people(step: Step) -> bool:
-    """Whether what a step performs is a message to somebody in person."""
-    action = step.action
-    return action is not None and action.capability == "chat" and "to" in action.params.model_fields
-
-
-def recipients(inputs: Any) -> Sequence[Person]:
-    """Give the people that a message goes to, by its inputs as the action takes them."""
-    to = inputs.to
-    return [to] if isinstance(to, Person) else list(to)
 
 
 def open_together(hours: Sequence[Calendar], now: datetime) -> datetime:

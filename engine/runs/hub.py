@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ from engine.clock import Clock
 from engine.config.rates import Rate
 from engine.domain import Person
 from engine.log import Tell
+from engine.plugins import Action
 from engine.runs.pauses import Pauses
+from engine.runs.state import Run
 from engine.store.journal import Journal
 from engine.store.lookups import Directory, Lookups
 from engine.workflow.library import WorkflowLibrary
@@ -35,6 +38,8 @@ class Hub:
     hours_of: Callable[[Person | None], Calendar]
     owner_of: Callable[[str | None], Person | None]
     notice: Callable[[Person], Step | None]
+    #: an action by its name
+    action: Callable[[str], Action | None]
     #: current text of the project's templates by name
     templates: Callable[[], Mapping[str, str]]
     tell: Tell
@@ -59,6 +64,18 @@ class Hub:
 
     def lookups(self, answers: Mapping[str, Any] | None = None) -> Lookups:
         return Lookups(self.reader, self.directory, self.clock.now(), answers or {})
+
+    def version(self, run: Run) -> Workflow:
+        """Give the version of its workflow that a run is on.
+
+        Raises:
+            UnreadableVersion: it names something that is not there any more.
+        """
+        return self.library.version(run.version, self._stored_version)
+
+    def _stored_version(self, hash: str) -> tuple[str, str, Mapping[str, str]]:
+        row = self.reader.execute("SELECT * FROM workflow_versions WHERE hash = ?", (hash,)).fetchone()
+        return row["workflow"], row["source"], json.loads(row["templates"])
 
     def can_reread(self, connection: str) -> bool:
         """Whether a subject of this connection can be read again from a system that is not our own database."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from engine.runs import doubts, effects, waits
+from engine.runs import digests, doubts, effects, waits
 from engine.runs.commands import (
     ANSWERED,
     Close,
@@ -33,6 +33,7 @@ from engine.runs.commands import (
     View,
 )
 from engine.runs.effects import after_failed_attempt
+from engine.runs.manners import DIGEST
 from engine.runs.state import Pause, RunState, escaped, within
 from engine.runs.stopping import stops, visible
 from engine.runs.turn import VARS, Blocked, Env, Failed, Finished, Stopped, Turn, shown
@@ -108,11 +109,13 @@ class _Walk:
             self._evaluate_vars(env)
         if stops(self.turn):
             raise Stopped
-        if self.workflow.timeout is None:
+        if self.workflow.version == DIGEST:
+            digests.deliver(self.turn)
+        elif self.workflow.timeout is None:
             self._block(self.workflow.steps, env)
-            return
-        with self._within("", "", self.workflow.timeout, env) as inner:
-            self._block(self.workflow.steps, inner)
+        else:
+            with self._within("", "", self.workflow.timeout, env) as inner:
+                self._block(self.workflow.steps, inner)
 
     def _evaluate_vars(self, env: Env) -> None:
         if not self.workflow.vars:

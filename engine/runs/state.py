@@ -5,8 +5,8 @@ a loop and `#n` inside a repeat: `ladder#2/ask`, `file[ab12]/make`; signs of an 
 of the path are written `%2F`. The empty path is the run itself, `!vars` its variables.
 
 Kinds of record: of the run `round vars stopping failing retried ended`; of a step `decided items asking lookup deadline
-failed`; of an effect or a wait `held intent retry pending parked closed wait done failed`; of a repeat `begun
-iterated repeated`.
+failed`; of an effect or a wait `held intent retry pending parked closed wait done failed`; of a message that waited for
+a digest `digested dropped`; of a repeat `begun iterated repeated`.
 """
 
 from __future__ import annotations
@@ -216,6 +216,8 @@ _APPLY: dict[str, Callable[[RunState, str, Mapping[str, Any]], None]] = {
     "pending": lambda s, p, d: s._leaf(p, "pending", d),
     "parked": lambda s, p, d: s._leaf(p, "parked", d),
     "closed": RunState._closed,
+    "digested": lambda s, p, d: None,  # what became of a letter changes nothing for the run that wrote it
+    "dropped": lambda s, p, d: None,
     "wait": lambda s, p, d: s._leaf(p, "wait", d),
     "done": lambda s, p, d: s._leaf(p, "done", d),
     "failed": lambda s, p, d: s._leaf(p, "failed", d),

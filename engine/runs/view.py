@@ -5,30 +5,36 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
 from engine.domain import Event, Person
+from engine.runs import outbox, staleness
 from engine.runs.active import Active, Checked
-from engine.runs.commands import Held
+from engine.runs.commands import Courtesy, Heading, Held, Refresh, Waiting
 from engine.runs.holding import Holding
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
     KnownEffect,
     StepError,
 )
-from engine.runs.rows import effect_row
+from engine.runs.manners import Manners, name_of
+from engine.runs.rows import effect_row, load_state, run_of
+from engine.runs.turn import Turn
 from engine.store.codec import decode, encode, instant, loads, plain_json
 from engine.store.lookups import Lookups, Uncommitted, event_of, subject_of
 from engine.workflow.expressions import Scope
+from engine.workflow.library import UnreadableVersion
 from engine.workflow.model import Step
 from engine.workflow.templates import TemplateProblem, compile_template
 
 #: Stored state that is older than this is read again before an effect, where its provider can.
 FRESH = timedelta(minutes=5)
+#: What waits for a digest while its workflow is paused is looked at again after this.
+PAUSED = timedelta(minutes=15)
 #: Last words of the actions that make a subject.
 _MAKING = frozenset({"create", "declare", "schedule"})
 
@@ -135,6 +141,75 @@ class CommittedView:
         row = effect_row(self._reader, identity)
         assert row is not None, identity
         return self.check_inputs(step, loads(row["inputs"]))
+
+    @cached_property
+    def _manners(self) -> Manners:
+        return Manners(self._hub, self.world, self._active.run, self._active.workflow.during)
+
+    def courtesy(self, step: Step, identity: str, inputs: Checked) -> Courtesy:
+        subject = self.subject if self._active.run.subject is not None else None
+        return self._manners.courtesy(step, identity, inputs.params, subject)
+
+    def courtesy_again(self, identity: str, inputs: Checked) -> Courtesy:
+        return self._manners.again(identity, inputs.params)
+
+    # --- digests -----------------------------------------------------------------------------------------------------
+
+    def letters(self, place: str) -> Sequence[Waiting]:
+        return outbox.letters(self._reader, place, self._active.run.id)
+
+    def moved_on(self, waiting: Waiting) -> str | None:
+        return staleness.moved_on(self, waiting)
+
+    def turn_of(self, run: int) -> Turn | None:
+        row = self._reader.execute("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
+        other = run_of(row)
+        try:
+            workflow = self._hub.version(other)
+        except UnreadableVersion:
+            return None
+        active = Active(other, load_state(self._reader, other), workflow)
+        return Turn(workflow, active.state, CommittedView(self._hub, active, self._holding, self.world))
+
+    def mute_about(self, waiting: Waiting) -> str | None:
+        person = waiting.letter.person
+        if person is None:
+            return None
+        person = self._hub.directory.people.join(person)
+        mute = outbox.muted(self._reader, person.id, waiting.subject, self.now)
+        return self._manners.told(person, mute, self._subject_of(waiting)) if mute is not None else None
+
+    def heading(self, waiting: Waiting) -> Heading | None:
+        subject = self._subject_of(waiting)
+        name = name_of(subject)
+        if name is None or getattr(subject, "private", False):  # only what its workflow said of it is shown
+            return None
+        title = getattr(subject, "title", None)
+        return Heading(name, title if title != name else None, getattr(subject, "url", None))
+
+    def _subject_of(self, waiting: Waiting) -> Any | None:
+        known = waiting.subject_type is not None and waiting.subject is not None
+        return self.world.subject(str(waiting.subject_type), str(waiting.subject)) if known else None
+
+    def closed_for(self, waiting: Waiting) -> datetime | None:
+        if self._hub.pauses.current:
+            row = self._reader.execute("SELECT workflow FROM runs WHERE id = ?", (waiting.run,)).fetchone()
+            if self._hub.pauses.of(row["workflow"]) is not None:
+                return self.now + PAUSED
+        until = self._manners.opening(waiting.letter.during, waiting.letter.person, self.now)
+        return until if until > self.now else None
+
+    def reread(self, subject_type: str, subject: str) -> Refresh | datetime | None:
+        if not self._hub.can_reread(subject.partition(":")[0]):
+            return None
+        row = self._reader.execute(
+            "SELECT refreshed FROM subjects WHERE type = ? AND id = ?", (subject_type, subject)
+        ).fetchone()
+        if row is None or self.now - instant(row["refreshed"]) <= FRESH:
+            return None
+        again = Refresh(subject_type, subject)
+        until = self._active.resting.get(again.path)
+        return until if until is not None and self.now < until else again
 
     def events(self, event_type: str, after: int, subjects: Sequence[str] = ()) -> Sequence[tuple[int, Event]]:
         about = f" AND subject IN ({', '.join('?' * len(subjects))})" if subjects else ""

@@ -58,6 +58,43 @@ CREATE TABLE listeners (
   versions JSON NOT NULL,
   PRIMARY KEY (hash)
 );
+CREATE TABLE mutes (
+  id INTEGER NOT NULL,
+  person TEXT NOT NULL,
+  subject_type TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  until BIGINT NOT NULL,
+  "by" JSON NOT NULL,
+  at BIGINT NOT NULL,
+  ended BIGINT,
+  ended_by JSON,
+  PRIMARY KEY (id)
+);
+CREATE INDEX mutes_subject ON mutes (subject, person);
+CREATE TABLE outbox (
+  id INTEGER NOT NULL,
+  place TEXT NOT NULL,
+  connection TEXT NOT NULL,
+  person JSON,
+  channel TEXT,
+  run BIGINT NOT NULL,
+  round INTEGER NOT NULL,
+  path TEXT NOT NULL,
+  action TEXT NOT NULL,
+  subject_type TEXT,
+  subject TEXT,
+  open INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  during TEXT,
+  at BIGINT NOT NULL,
+  due BIGINT NOT NULL,
+  state TEXT NOT NULL,
+  digest BIGINT,
+  reason TEXT,
+  PRIMARY KEY (id)
+);
+CREATE INDEX outbox_digest ON outbox (digest);
+CREATE INDEX outbox_waiting ON outbox (place, id) WHERE state = 'waiting';
 CREATE TABLE pauses (
   workflow TEXT NOT NULL,
   since BIGINT NOT NULL,
@@ -107,6 +144,13 @@ CREATE TABLE schedules (
   inputs TEXT,
   PRIMARY KEY (id)
 );
+CREATE TABLE sent (
+  identity TEXT NOT NULL,
+  person TEXT NOT NULL,
+  at BIGINT NOT NULL,
+  PRIMARY KEY (identity, person)
+);
+CREATE INDEX sent_person ON sent (person, at);
 CREATE TABLE steps (
   id INTEGER NOT NULL,
   run BIGINT NOT NULL,
@@ -162,6 +206,7 @@ CREATE TABLE waits (
   event BIGINT,
   PRIMARY KEY (id)
 );
+CREATE INDEX waits_digest ON waits (value) WHERE kind = 'digest';
 CREATE INDEX waits_due ON waits (due);
 CREATE INDEX waits_effect ON waits (value) WHERE kind = 'effect';
 CREATE INDEX waits_event ON waits (event_type, field, value);
@@ -175,4 +220,4 @@ CREATE TABLE workflow_versions (
   loaded BIGINT NOT NULL,
   PRIMARY KEY (hash)
 );
-INSERT INTO alembic_version VALUES ('0003');
+INSERT INTO alembic_version VALUES ('0004');

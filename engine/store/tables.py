@@ -194,7 +194,7 @@ waits = Table(
     Column("id", _Id, primary_key=True),
     Column("run", BigInteger),
     Column("path", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # timer, event, hold, deadline, pause, effect, settle
+    Column("kind", Text, nullable=False),  # timer, event, hold, deadline, pause, effect, settle, digest
     Column("due", BigInteger),
     Column("event_type", Text),
     Column("field", Text),
@@ -209,6 +209,54 @@ waits = Table(
     Index("waits_event", "event_type", "field", "value"),
     Index("waits_settle", "workflow", "trigger", "subject"),
     Index("waits_effect", "value", where="kind = 'effect'"),
+    Index("waits_digest", "value", where="kind = 'digest'"),
+)
+
+outbox = Table(
+    "outbox",  # messages that wait to be folded into one
+    Column("id", _Id, primary_key=True),
+    Column("place", Text, nullable=False),  # the connection, and the person or channel: what one digest is for
+    Column("connection", Text, nullable=False),
+    Column("person", JSON),
+    Column("channel", Text),
+    Column("run", BigInteger, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject_type", Text),
+    Column("subject", Text),
+    Column("open", Integer, nullable=False),  # whether there was something to do about its subject
+    Column("text", Text, nullable=False),
+    Column("during", Text),
+    Column("at", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),  # waiting, taken, dropped
+    Column("digest", BigInteger),  # the run that sends it
+    Column("reason", Text),  # why it was dropped
+    Index("outbox_waiting", "place", "id", where="state = 'waiting'"),
+    Index("outbox_digest", "digest"),
+)
+
+sent = Table(
+    "sent",  # messages to people, by which their daily limit counts
+    Column("identity", Text, primary_key=True),
+    Column("person", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Index("sent_person", "person", "at"),
+)
+
+mutes = Table(
+    "mutes",
+    Column("id", _Id, primary_key=True),
+    Column("person", Text, nullable=False),
+    Column("subject_type", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("by", JSON, nullable=False),  # whoever entered it
+    Column("at", BigInteger, nullable=False),
+    Column("ended", BigInteger),  # before its time
+    Column("ended_by", JSON),
+    Index("mutes_subject", "subject", "person"),
 )
 
 pauses = Table(

@@ -38,8 +38,9 @@ connections:
     delivery_id: X-Delivery
     webhook_secret: "${{file:secret}}"
   alerts: {{provider: alertmanager, token: "${{file:secret}}"}}
+  crowd: {{provider: crowd}}
   web: {{provider: http, base_url: "{url}", allow: ["127.0.0.1"]}}
-use: {{document: recorder, ticket: recorder, chat: recorder, http: web}}
+use: {{document: recorder, ticket: recorder, chat: recorder, http: web, people: crowd}}
 """
 
 PEOPLE = """\

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from engine.plugins import ActionError
 from engine.runs.executor import PAUSE, Begun, Executor
+from engine.runs.outbox import DIGEST_DUE
 from engine.runs.rows import wake
 from engine.runs.settling import left_open
 from engine.runs.state import DRY
@@ -20,6 +21,9 @@ from engine.store.codec import instant, micros
 from engine.store.journal import StorageUnavailable, Writing
 from engine.store.tables import Rows
 from engine.workflow.library import UnreadableVersion
+
+#: Deals with rows of `waits` that are due, by their ids.
+Handler = Callable[[Sequence[int]], Awaitable[None]]
 
 _OVER = Rows("waits", "DELETE FROM waits WHERE id IN (", ("id",), ")")
 #: What an engine looks at whose runs are all dry: what they wait for, and settle times that began with it.
@@ -35,9 +39,10 @@ MOST_ACTIVE = 256
 class EmbeddedDispatcher:
     """The dispatcher of one process on SQLite."""
 
-    def __init__(self, executor: Executor, settle: Callable[[Sequence[int]], Awaitable[None]]) -> None:
-        """Take the executor, and the handler of settle times that are due (rows of `waits`)."""
-        self.executor, self._settle = executor, settle
+    def __init__(self, executor: Executor, settle: Handler, digest: Handler) -> None:
+        """Take the executor, and the handlers of settle times and of digests that are due (rows of `waits`)."""
+        self.executor = executor
+        self._handlers: Mapping[str, Handler] = {"settle": settle, DIGEST_DUE: digest}
         self.hub = executor.hub
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._again: set[int] = set()
@@ -167,8 +172,7 @@ class EmbeddedDispatcher:
         rows = self.hub.reader.execute(
             f"SELECT id, run, kind FROM waits WHERE due <= ?{self._ours} ORDER BY due, id LIMIT ?", (micros(now), CHUNK)
         ).fetchall()
-        settling = [row["id"] for row in rows if row["kind"] == "settle"]
-        others = [(row["id"], row["run"]) for row in rows if row["kind"] != "settle"]
+        others = [(row["id"], row["run"]) for row in rows if row["kind"] not in self._handlers]
         if others:
             woken = dict.fromkeys(run for _, run in others)
 
@@ -179,6 +183,8 @@ class EmbeddedDispatcher:
 
             await self.hub.journal.commit(write)
             self.notify(woken)
-        if settling:
-            await self._settle(settling)
+        for kind, handle in self._handlers.items():
+            due = [row["id"] for row in rows if row["kind"] == kind]
+            if due:
+                await handle(due)
         return bool(rows)
