@@ -1,8 +1,9 @@
 """Business time: durations, working calendars, arithmetic on both, and the search for a free slot.
 
 Pure functions; nothing here asks for the time. Instants that come in are aware, in any zone; instants that go out are
-in UTC. Local times are read the same way everywhere: one that does not exist moves forward by the gap, one that exists
-twice is its first occurrence.
+in UTC. A local time that is counted to and does not exist moves forward by the gap, one that exists twice is its first
+occurrence. Opening hours are what a clock on the wall says: an hour that it passes over nobody has, and one that it
+shows twice is open twice.
 """
 
 from __future__ import annotations
@@ -133,6 +134,8 @@ _CLOCK = re.compile(r"\s*(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})\s*")
 _LONGEST_CLOSURE = 3 * 366
 _MOST_WORKING_DAYS = 10_000
 _DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+_STEP = timedelta(hours=1)  #: no zone changes its clocks twice within it
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,8 +486,9 @@ def morning_after(instant: datetime, zone: ZoneInfo, calendar: Calendar) -> date
 
 def is_open(calendar: Calendar, instant: datetime) -> bool:
     """Whether the instant lies in working hours."""
-    around = _openings(calendar, _aware(instant), instant + timedelta(microseconds=1))
-    return any(start <= instant < end for start, end in around)
+    wall = _aware(instant).astimezone(calendar.zone).replace(tzinfo=None)
+    hours = calendar.hours[wall.weekday()] if not calendar.is_holiday(wall.date()) else ()
+    return any(opens <= wall.time() and (wall.time() < closes or closes == time.min) for opens, closes in hours)
 
 
 def next_open(calendar: Calendar, instant: datetime) -> datetime:
@@ -493,30 +497,76 @@ def next_open(calendar: Calendar, instant: datetime) -> datetime:
     Raises:
         ValueError: the calendar never opens.
     """
-    for start, end in _openings(calendar, _aware(instant), None):
-        if instant < end:
-            return max(start, instant.astimezone(UTC))
-    raise calendar.never_opens()
+    now, found = _aware(instant).astimezone(UTC), False
+    soonest = datetime.max.replace(tzinfo=UTC)
+    for stretches in _openings(calendar, now, None):
+        late = found  # where clocks are set back over midnight, the next day may have begun before this one is over
+        for start, end in stretches:
+            if now < end:
+                soonest, found = min(soonest, max(start, now)), True
+        if late:
+            break
+    if not found:
+        raise calendar.never_opens()
+    return soonest
 
 
 def open_intervals(calendar: Calendar, start: datetime, end: datetime) -> list[Stretch]:
     """Give the working hours between two instants: in order, in UTC, apart from each other, cut at both ends."""
-    return intersect(merge(_openings(calendar, _aware(start), _aware(end))), [(start, end)])
+    days = _openings(calendar, _aware(start), _aware(end))
+    return intersect([stretch for stretches in days for stretch in stretches], [(start, end)])
 
 
-def _openings(calendar: Calendar, start: datetime, end: datetime | None) -> Iterator[Stretch]:
+def _openings(calendar: Calendar, start: datetime, end: datetime | None) -> Iterator[list[Stretch]]:
     """Give each day's stretches, from the local day before `start` to the day after `end` or the longest closure."""
     zone = calendar.zone
     day = start.astimezone(zone).date() - _DAY
     last = (start + timedelta(days=_LONGEST_CLOSURE) if end is None else end).astimezone(zone).date() + _DAY
     while day <= last:
         if calendar.is_working_day(day):
-            for opens, closes in calendar.hours[day.weekday()]:
-                begin = _at(day, opens, zone)
-                finish = _at(day if closes > time.min else day + _DAY, closes, zone)
-                if begin < finish:
-                    yield begin, finish
+            hours = calendar.hours[day.weekday()]
+            yield [stretch for opens, closes in hours for stretch in _shown(day, opens, closes, zone)]
+        else:
+            yield []
         day += _DAY
+
+
+def _shown(day: date, opens: time, closes: time, zone: ZoneInfo) -> Iterator[Stretch]:
+    """Give when a clock on the wall shows a time of a day within hours."""
+    first = datetime.combine(day, opens)
+    last = datetime.combine(day if closes > time.min else day + _DAY, closes)
+    offsets = {_offset(wall, fold, zone) for wall in (first, last) for fold in (0, 1)}
+    begin, end = (first - max(offsets)).replace(tzinfo=UTC), (last - min(offsets)).replace(tzinfo=UTC)
+    if len(offsets) == 1:
+        yield begin, end
+        return
+    while begin < end:
+        offset = begin.astimezone(zone).utcoffset() or timedelta(0)
+        until = _next_change(begin, end, zone)
+        start = max(begin, (first - offset).replace(tzinfo=UTC))
+        finish = min(until, (last - offset).replace(tzinfo=UTC))
+        if start < finish:
+            yield start, finish
+        begin = until
+
+
+def _offset(wall: datetime, fold: int, zone: ZoneInfo) -> timedelta:
+    return wall.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0)
+
+
+def _next_change(begin: datetime, end: datetime, zone: ZoneInfo) -> datetime:
+    """Give the first instant between two at which the zone's offset is another, to the second, else the later one."""
+    old = begin.astimezone(zone).utcoffset()
+    low = begin
+    while low < end and min(low + _STEP, end).astimezone(zone).utcoffset() == old:
+        low = min(low + _STEP, end)
+    if low >= end:
+        return end
+    high = min(low + _STEP, end)
+    while high - low > _SECOND:
+        middle = low + (high - low) // _SECOND // 2 * _SECOND
+        low, high = (middle, high) if middle.astimezone(zone).utcoffset() == old else (low, middle)
+    return high
 
 
 # --- stretches of time -----------------------------------------------------------------------------------------------
