@@ -23,36 +23,15 @@ from engine.matching import KEPT, Listeners, Match, by_hand, match, sentence, se
 from engine.plugins import OURSELVES, Fact
 from engine.runs.executor import Begun
 from engine.runs.hub import Hub
-from engine.runs.rows import RECORD, going_about, save_row, wake, wake_about
+from engine.runs.rows import RECORD, RUN, going_about, save_row, wake, wake_about
 from engine.runs.state import DRY, Run
 from engine.store.codec import dumps, encode, micros
 from engine.store.journal import Direct, StorageUnavailable, Undrafted, Writing
 from engine.store.lookups import Lookups, Uncommitted, Unsettled, event_of, identity
 from engine.store.tables import insert
-from engine.store.tables import runs as runs_table
 from engine.store.tables import verdicts as verdicts_table
 from engine.workflow.model import Workflow
 
-_RUN = insert(
-    runs_table,
-    "id",
-    "uid",
-    "workflow",
-    "key",
-    "version",
-    "round",
-    "round_event",
-    "event",
-    "trigger",
-    "subject_type",
-    "subject",
-    "state",
-    "depth",
-    "wake",
-    "created",
-    "updated",
-    "dry",
-)
 _VERDICT = insert(verdicts_table, "event", "workflow", "kind", "run", "detail", "at")
 _SAME = "SELECT id, uid, state, round, dry FROM runs WHERE workflow = ? AND key = ? AND dry = ?"
 #: Events that are matched between two looks at what else there is to do.
@@ -218,7 +197,7 @@ class Intake:
     # --- by hand -----------------------------------------------------------------------------------------------------
 
     async def start_by_hand(
-        self, fact: Fact, workflow: Workflow, given: Mapping[str, Any], *, again: bool
+        self, fact: Fact, workflow: Workflow, given: Mapping[str, Any], *, again: bool, dry: bool = False
     ) -> tuple[str, Mapping[str, Any]]:
         """Start a workflow that has the trigger `manual`; give the verdict and its detail, once both are committed.
 
@@ -236,7 +215,7 @@ class Intake:
             assert event is not None
             world = Lookups(cursor.connection, self.hub.directory, now)
             index, use = next((i, use) for i, use in enumerate(workflow.triggers) if use.name == fact.type)
-            found = by_hand(workflow, use, index, event, world, given, again)
+            found = by_hand(workflow, use, index, event, world, given, again=again, dry=dry)
             if found.kind != "start":
                 raise NotStarted(sentence(found.kind, found.detail))
             matching = _MatchWrite(self, recorded.events[0], event, [found])
@@ -444,7 +423,7 @@ class _MatchWrite:
         about_what = (event.subject_type, event.subject)
         wakes = 0 if tx.drafted else 1
         times = (micros(now), micros(now))
-        number = tx.insert(_RUN, (uid, *values, *about_what, "running", event.depth, wakes, *times, int(dry)))
+        number = tx.insert(RUN, (uid, *values, *about_what, "running", event.depth, wakes, *times, int(dry)))
         tx.touch(about, ("runs about", event.subject))
         if self.settled is not None or one.inputs:
             self._round(tx, number, 1, now, one.inputs)
@@ -460,7 +439,7 @@ class _MatchWrite:
         assert self.world is not None
         begun = self.intake.begin(tx, run, workflow, self.event, self.world)
         if begun is None:
-            tx.amend(_RUN, run.id, wake=1)
+            tx.amend(RUN, run.id, wake=1)
             return [run.id]
         self.begun.append(begun)
         return []

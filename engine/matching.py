@@ -254,21 +254,29 @@ def evaluate(workflow: Workflow, use: TriggerUse, index: int, event: Event, worl
 
 
 def by_hand(
-    workflow: Workflow, use: TriggerUse, index: int, event: Event, world: Lookups, given: Mapping[str, Any], again: bool
+    workflow: Workflow,
+    use: TriggerUse,
+    index: int,
+    event: Event,
+    world: Lookups,
+    given: Mapping[str, Any],
+    *,
+    again: bool = False,
+    dry: bool = False,
 ) -> Match:
     """Say what it means that a person starts a workflow: `if` is not looked at, for they have decided."""
 
     def said(kind: Kind, **more: Any) -> Match:
         return Match(workflow, use, index, kind, **more)
 
-    scope = scope_of(workflow, event, world, given)
+    scope = scope_of(workflow, event, world.counting_in(workflow.during), given)
     try:
         if workflow.stop_when is not None and _stopped_already(workflow, workflow.stop_when, scope):
             return said("stopped_already", detail={"stop_when": workflow.stop_when.text})
         key = key_of(workflow, use.trigger, use.params, event, scope)
     except Exception as error:  # noqa: BLE001  a plugin's key may raise anything
         return _failed(workflow, use, index, error)
-    return said("start", key=f"{key}/again/{event.id}" if again else key, inputs=given)
+    return said("start", key=f"{key}/again/{event.id}" if again else key, inputs=given, dry=dry)
 
 
 def _stopped_already(workflow: Workflow, condition: Expression, scope: Scope) -> bool:

@@ -143,6 +143,7 @@ def _facts(run: Report, times: Times) -> Iterator[tuple[str, str]]:
     if run["round"] > 1 and run["round_event"]:
         again = run["round_event"]
         yield "round", f"{run['round']}, taken up: {_because(again)} at {times.exact(again['time'])}  {again['id']}"
+    yield from _linked(run)
     yield "started", times.exact(run["created"])
     if run["ended"]:
         yield "ended", times.exact(run["ended"])
@@ -152,6 +153,15 @@ def _facts(run: Report, times: Times) -> Iterator[tuple[str, str]]:
         yield "decide", f"hotwash runs decide {run['id']} repeat|skip|done"
     elif run["state"] == "failed":
         yield "retry", f"hotwash runs retry {run['id']}"
+
+
+def _linked(run: Report) -> Iterator[tuple[str, str]]:
+    """Name the run that called this one, and those it called."""
+    caller = run["caller"]
+    if caller:
+        yield "called by", f"{caller['workflow']} {caller['run']}, at '{caller['path']}'"
+    for one in run["calls"]:
+        yield "calls", f"{one['workflow']} {one['run']}, at '{one['path']}': {one['state'].replace('_', ' ')}"
 
 
 def _because(event: Report) -> str:
@@ -206,6 +216,9 @@ def _leaf(record: Report, effects: Mapping[str, Report], times: Times) -> str:
     if kind == "intent":
         attempt = data.get("attempt", 1)
         return f"{action}: attempt {attempt} begins" if attempt > 1 else f"{action}: under way ({asked})"
+    if kind == "pending" and str(action).startswith("workflow."):
+        due = f"; it must end by {times.day(data['due'])}" if data.get("due") else ""
+        return f"{action}: called ({asked}){due}"
     if kind == "pending":
         due = f"; an answer is taken until {times.day(data['due'])}" if data.get("due") else ""
         return f"{action}: asked ({asked}){due}"
@@ -316,7 +329,7 @@ def _given(data: Report) -> str:
 
 
 _SENTENCES: Mapping[str, Callable[[Report, Times], str | None]] = {
-    "round": lambda d, t: f"round {d['n']} begins, by {d.get('event')}" + _given(d),
+    "round": lambda d, t: f"round {d['n']} begins, by {d.get('event') or d.get('caller')}" + _given(d),
     "vars": lambda d, t: (
         "vars: " + ", ".join(f"{name} = {brief(value)}" for name, value in d["values"].items()) if d["values"] else None
     ),
@@ -330,6 +343,7 @@ _SENTENCES: Mapping[str, Callable[[Report, Times], str | None]] = {
     "iterated": _iterated,
     "begun": lambda d, t: f"iteration {d['n'] + 1} begins",
     "repeated": _repeated,
+    "stopping": lambda d, t: f"is to end: {d['reason']}",
     "failing": _failing,
     "retried": lambda d, t: "goes on at the step that failed" + _by(d),
     "ended": _ended,

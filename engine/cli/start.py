@@ -28,6 +28,9 @@ def start(
         typer.Option("--input", "-i", metavar="NAME=VALUE", help="One of the file's 'inputs'; may be repeated."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Run once more although it ran for this already.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Think only: nothing is sent or written, and it may be started later.")
+    ] = False,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -46,6 +49,7 @@ def start(
         review=review,
         inputs=_inputs(given or ()),
         again=again or None,
+        dry_run=dry_run or None,
     )
     client.show(done, json)
 

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from engine.application import Application
 from engine.domain import Person
 from engine.operations.base import MOST_NAMED, Done, Inputs, NotFound, Refused
+from engine.runs import children
 from engine.runs.rows import RECORD, forget_waits, load_state, run_of, save_row, wake
 from engine.runs.state import Leaf, RunState
 from engine.store.codec import dumps, micros
@@ -296,6 +297,7 @@ class _Cancel:
         state = load_state(cursor.connection, run_of(row))
         reason = f"by {self.actor.name}"
         woken = self._give_up_effects(cursor, state)
+        woken += children.wake_caller(cursor, row["trigger"], row["key"])
         ended = {"state": "cancelled", "reason": reason, "error": None, "by": self.actor}
         _record(cursor, self.number, "", "ended", ended, self.now)
         forget_waits(cursor, self.number, "")
@@ -313,7 +315,14 @@ class _Cancel:
         error = {"message": f"the run was cancelled by {self.actor.name}", "code": "cancelled"}
         for leaf in state.leaves.values():
             if leaf.status in ("retry", "pending", "held") and leaf.identity is not None:
+                woken += self._cancel_call(cursor, leaf.identity)
                 woken += _settle(cursor, leaf.identity, "failed", error, self.now)
             elif leaf.status == "intent" and self.number not in self.application.executor.active:
                 cursor.execute("UPDATE effects SET state = 'unknown' WHERE identity = ?", (leaf.identity,))
         return woken
+
+    def _cancel_call(self, cursor: Direct, identity: str) -> list[int]:
+        """Have the run end that an effect calls, where it is a call."""
+        row = cursor.execute("SELECT action FROM effects WHERE identity = ?", (identity,)).fetchone()
+        reason = f"the run that called it was cancelled by {self.actor.name}"
+        return children.stop(cursor, row["action"], identity, "cancelled", reason, self.now) if row is not None else []

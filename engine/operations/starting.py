@@ -33,6 +33,7 @@ class StartWorkflow(Inputs):
     review: str | None = Field(default=None, max_length=300, description=_ABOUT)
     inputs: dict[str, Any] = Field(default={}, description="What its 'inputs' take; a text is read as the type needs.")
     again: bool = Field(default=False, description="Start another run although it has run for this already.")
+    dry_run: bool = Field(default=False, description="Think only: nothing is sent or written, and no key is spent.")
 
     @property
     def about(self) -> dict[str, str]:
@@ -57,19 +58,23 @@ async def start_workflow(application: Application, actor: Person, params: StartW
         subject=subject,
         data={"workflow": workflow.id, "inputs": encode(given), LISTENER: f"{workflow.id}/manual"},
         actor=actor,
+        own=params.dry_run,  # nobody has worked on the incident by that
         engine=True,
     )
     try:
-        kind, detail = await application.intake.start_by_hand(fact, workflow, given, again=params.again)
+        how = {"again": params.again, "dry": params.dry_run}
+        kind, detail = await application.intake.start_by_hand(fact, workflow, given, **how)
     except NotStarted as error:
         raise Refused(f"'{workflow.id}' is not started: {error}") from None
     run = str(detail["run"])
+    dry = " as a dry run" if detail.get("dry_run") else ""
     message = {
-        "start": f"'{workflow.id}' is started: {run}",
-        "taken_up": f"'{workflow.id}' is taken up in a new round: {run}",
+        "start": f"'{workflow.id}' is started{dry}: {run}",
+        "taken_up": f"'{workflow.id}' is taken up in a new round{dry}: {run}",
         "already_ran": f"'{workflow.id}' already ran for this: {run}",
     }.get(kind, f"'{workflow.id}': {kind.replace('_', ' ')}: {run}")
-    return Done(message, {"run": run, "key": detail["key"], "started": kind in ("start", "taken_up"), "verdict": kind})
+    started = kind in ("start", "taken_up")
+    return Done(message, {"run": run, "key": detail["key"], "started": started, "verdict": kind, "dry_run": bool(dry)})
 
 
 def _workflow(application: Application, name: str) -> Workflow:

@@ -8,8 +8,10 @@ from typing import Any
 
 from engine.reports.values import CUT, cut, find, iso, plain, read, subject, subject_names
 from engine.runs.active import is_held
+from engine.runs.children import CALLED
 from engine.runs.rows import load_state, run_of
 from engine.store.codec import micros
+from engine.workflow.calling import CALL
 
 #: The states a run may be in, those that go on first.
 STATES = ("running", "waiting", "held", "needs_decision", "finished", "failed", "stopped", "cancelled")
@@ -47,7 +49,8 @@ def show_run(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:
 
     `history` has every record, oldest first: `at round path kind data`, and `action` and `identity` where it belongs
     to an effect. `effects` are those it intended, `waits` what it waits for now, `held` what does not go out now and
-    why, `caused` the events it caused.
+    why, `caused` the events it caused, `caller` the run that called it and `calls` those it called
+    (`run workflow state path`).
 
     Args:
         reader: the database.
@@ -70,7 +73,35 @@ def show_run(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:
         "waits": _waits(reader, row["id"]),
         "held": held(reader, row),
         "caused": _caused(reader, row),
+        "caller": _caller(reader, row),
+        "calls": _calls(reader, row["id"]),
     }
+
+
+def _caller(reader: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any] | None:
+    """Give the run that called this one, and at which step."""
+    if row["trigger"] != CALLED:
+        return None
+    found = reader.execute(
+        "SELECT r.uid, r.workflow, r.state, e.path FROM effects e JOIN runs r ON r.id = e.run WHERE e.identity = ?",
+        (row["key"],),
+    ).fetchone()
+    return _other(found) if found is not None else None
+
+
+def _calls(reader: sqlite3.Connection, run: int) -> list[dict[str, Any]]:
+    """Give the runs that this one called, oldest call first."""
+    rows = reader.execute(
+        "SELECT r.uid, r.workflow, r.state, e.path FROM effects e"
+        " JOIN runs r ON r.key = e.identity AND r.workflow = substr(e.action, ?) AND r.trigger = ?"
+        " WHERE e.run = ? AND e.action LIKE ? ORDER BY e.id",
+        (len(CALL) + 1, CALLED, run, f"{CALL}%"),
+    )
+    return [_other(row) for row in rows.fetchall()]
+
+
+def _other(row: sqlite3.Row) -> dict[str, Any]:
+    return {"run": row["uid"], "workflow": row["workflow"], "state": row["state"], "path": row["path"]}
 
 
 def _row(row: sqlite3.Row) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class Closing:
     """An effect that ended without a call, and of a question the row that the chat keeps of it."""
 
     result: Result
+    action: str
     kept: tuple[str, str, Mapping[str, Any]] | None = None
 
 

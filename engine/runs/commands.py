@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -11,10 +11,12 @@ from engine.domain import Event, Person
 from engine.runs.state import Record
 from engine.store.lookups import Lookups
 from engine.workflow.expressions import Scope
-from engine.workflow.model import Step
+from engine.workflow.model import Step, Workflow
 
 #: Event type of an answer to a question; `data.question` is the effect's identity.
 ANSWERED = "chat.answered"
+#: Outputs of one step, or of a workflow, as JSON.
+MAX_OUTPUT = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +108,38 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """A workflow as a run calls it: the file as it is now, what it is given, and the id of what it is about."""
+
+    workflow: Workflow
+    inputs: Mapping[str, Any]
+    subject: str | None
+    dry: bool = False  #: whether nothing of it goes out
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Have the run of a call begin, or go on where it is there already."""
+
+    path: str
+    identity: str  #: also the key of that run
+    workflow: str
+    called: Called | None  #: for a new run or round; None where the one that is there goes on
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
-    """An effect that was waited for has ended: with `outputs` by its answer, else because nobody waits any more."""
+    """An effect that was waited for has ended: with `outputs` by its answer, else because nobody waits any more.
+
+    `state` is what its row says then, where that is not done or failed.
+    """
 
     path: str
     identity: str
     attempt: int
     outputs: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +199,7 @@ class Refresh:
 class End:
     """The run is over."""
 
-    state: Literal["finished", "failed", "stopped"]
+    state: Literal["finished", "failed", "stopped", "cancelled"]
     reason: str | None = None
     error: Mapping[str, Any] | None = None
 
@@ -190,7 +216,7 @@ class Held:
     why: str
 
 
-Command = Perform | Close | LookUp | Listen | Unlisten | Examined | Refresh | Take | End
+Command = Perform | Call | Close | LookUp | Listen | Unlisten | Examined | Refresh | Take | End
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +238,18 @@ class KnownEffect:
     state: str
     run: int
     outputs: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCall:
+    """The run of a call. `state` is `going` until it ends."""
+
+    run: str
+    state: str
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    error: Mapping[str, Any] | None = None
+    reason: str | None = None
+    ended_by_caller: bool = False
 
 
 class View(Protocol):
@@ -240,6 +278,12 @@ class View(Protocol):
     @property
     def owner(self) -> Person | None: ...
     def effect(self, identity: str) -> KnownEffect | None: ...
+    def call(self, workflow: str, key: str) -> KnownCall | None:
+        """Give how far the run of a call has come."""
+
+    def callee(self, step: Step, inputs: Mapping[str, Any]) -> Called:
+        """Give the workflow that a step calls; raises `StepError` where it may not be called, or not so."""
+
     def held(self, step: Step, path: str) -> Held | None:
         """Give what holds back an effect, whatever it says and whoever it goes to; None where it may go out.
 

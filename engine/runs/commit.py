@@ -11,11 +11,12 @@ from engine.plugins import (
     OURSELVES,
     Fact,
 )
-from engine.runs import outbox
+from engine.runs import children, outbox
 from engine.runs.active import Active, Closing, Intent, Result, summary
 from engine.runs.commands import Take
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
+    Call,
     Command,
     End,
     Examined,
@@ -39,7 +40,7 @@ LISTEN = insert(waits_table, "run", "path", "kind", "due", "event_type", "field"
 #: Kinds of record that leave something for later: `due` says when.
 _LATER = frozenset({"held", "retry", "pending", "hold"})
 #: States of an effect that has a result.
-_OVER = frozenset({"done", "failed", "skipped", "dry_run"})
+_OVER = frozenset({"done", "failed", "skipped", "stopped", "dry_run"})
 _INTENT = insert(
     effects_table,
     "identity",
@@ -59,12 +60,20 @@ _END = update(runs_table, "id", "state", "reason", "error", "ended", "updated")
 _STATE = update(runs_table, "id", "state", "updated")
 
 
-class IdentityClash(Exception):
+class Impossible(Exception):
+    """What is there already forbids an effect; its step fails with the text."""
+
+    def __init__(self, message: str, path: str, code: str) -> None:
+        super().__init__(message)
+        self.path, self.code = path, code
+
+
+class IdentityClash(Impossible):
     """Two different effects would have one identity: a `once_per` that does not tell them apart."""
 
     def __init__(self, identity: str, path: str) -> None:
-        super().__init__(f"'{identity}' stands for two different effects: make 'once_per' tell them apart")
-        self.path = path
+        message = f"'{identity}' stands for two different effects: make 'once_per' tell them apart"
+        super().__init__(message, path, "identity-clash")
 
 
 class Overtaken(Exception):
@@ -90,6 +99,7 @@ class Commit:
     in_doubt: Sequence[str]  #: effects of which it is not known at the run's end whether they happened
     events: list[int] = field(default_factory=list)  #: that were written
     woken: list[int] = field(default_factory=list)  #: other runs
+    told: list[int] = field(default_factory=list)  #: runs of which this one wrote a record
     again: bool = False  #: whether something came in meanwhile that it has to look at
     timed: bool = False  #: whether something falls due
     state: str | None = None  #: what the run's row says afterwards
@@ -99,6 +109,7 @@ class Commit:
         at = micros(now)
         self.events.clear()
         self.woken.clear()
+        self.told.clear()
         self.again = False
         self._hold_to_the_row(tx)
         for intent in self.intents:
@@ -120,6 +131,7 @@ class Commit:
             self._result(tx, closing.result, now)
             if closing.kept is not None:
                 save_row(tx, *closing.kept)
+            self._stop_call(tx, closing, now)
         if self.seen is not None:
             self._run(tx, now)
 
@@ -241,6 +253,28 @@ class Commit:
             case _:
                 pass
 
+    def _stop_call(self, tx: Writing, closing: Closing, now: datetime) -> None:
+        """End the run of a call that nobody waits for any more."""
+        ends = next((one.state for one in self.outcome.commands if type(one) is End), "stopped")
+        state = "cancelled" if ends == "cancelled" else "stopped"
+        run = self.active.run
+        reason = f"{run.uid} of '{run.workflow}' waits for it no longer"
+        told = children.stop(tx, closing.action, str(closing.result.identity), state, reason, now)
+        self.told += told
+        self.woken += told
+
+    def _call(self, tx: Writing, command: Call) -> None:
+        try:
+            number = children.begin(tx, self.active.run, command, self.hub.clock.now())
+        except children.Impossible as error:
+            raise Impossible(str(error), command.path, "call-impossible") from None
+        except children.Changed:
+            raise Overtaken from None
+        if number is None:
+            self._look_again(tx)
+        else:
+            self.woken.append(number)
+
     def _listen(self, tx: Writing, command: Command) -> None:
         run = self.active.run.id
         match command:
@@ -256,6 +290,8 @@ class Commit:
                     self._listen_for_event(tx, command.event_type)
                 values = (run, command.path, command.kind, due, command.event_type, command.field, command.value)
                 tx.execute(LISTEN, values)
+            case Call():
+                self._call(tx, command)
             case Unlisten():
                 forget_waits(tx, run, command.path)
             case Examined():
@@ -302,6 +338,7 @@ class Commit:
         error = dumps(dict(end.error)) if end.error else None
         tx.add(_END, (run.id, end.state, end.reason, error, micros(now), micros(now)))
         tx.touch(("run", run.id), ("runs about", run.subject))
+        self.woken += children.wake_caller(tx, run.trigger, run.key)
         if end.state != "failed" or run.dry:
             return
         fault = dict(end.error or {})

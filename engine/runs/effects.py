@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.domain import Person
+from engine.runs import calls
 from engine.runs.commands import (
     ANSWERED,
     Close,
@@ -42,6 +43,12 @@ def effect(turn: Turn, step: Step, path: str, env: Env, compose: Compose | None 
         case "done":
             assert leaf is not None
             return outputs_of(leaf)
+        case "pending" if step.calls is not None:
+            assert leaf is not None
+            if not calls.was_ended_by_us(turn, step, leaf):
+                return calls.outcome(turn, step, path, leaf)
+            turn.put(path, "closed")
+            return _new(turn, step, path, env, compose)
         case "pending":
             assert leaf is not None
             return _answer(turn, path, leaf)
@@ -76,8 +83,10 @@ def _new(turn: Turn, step: Step, path: str, env: Env, compose: Compose | None) -
     _hold_back(turn, step, path, env)
     with turn.evaluating(step.id, path):
         inputs = dict(compose()) if compose is not None else _inputs(turn, step, path, env)
-        checked = turn.view.check_inputs(step, inputs)
         timeout = None if step.timeout is None else turn.length("timeout", step.timeout, turn.scope(path, env))
+        if step.calls is not None:
+            calls.begin(turn, step, path, identity, inputs, timeout)
+        checked = turn.view.check_inputs(step, inputs)
     _hold_for(turn, step, path, checked)
     owed = _NOTHING_OWED
     if concerns(step, path) and not turn.state.run.dry:
@@ -113,14 +122,14 @@ def _known(turn: Turn, step: Step, path: str, identity: str) -> Mapping[str, Any
     if twin is not None and twin.status != "failed":
         raise Blocked  # another item of this run has begun it
     known = turn.view.effect(identity)
-    if known is None or known.state == "failed":
+    if known is None or known.state in ("failed", "stopped"):
         return None
     if known.state in ("done", "skipped", "dry_run"):  # passed over by a person: it is not done again
         return _keep(turn, path, identity, known.outputs or {})
     if known.run != turn.state.run.id:
         turn.ask(Listen(path, "effect", None, "effect", "identity", identity))
         raise Blocked
-    if known.state == "held":
+    if known.state == "held" or step.calls is not None:  # the run of a call is found by its key
         return None
     turn.put(path, "intent", {"identity": identity, "attempt": 1})
     turn.commands.append(Perform(path, step, identity, 1, earlier=True))

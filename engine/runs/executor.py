@@ -52,13 +52,14 @@ from engine.runs.active import (
     summary,
     unknown,
 )
-from engine.runs.commands import Held
-from engine.runs.commit import LISTEN, Commit, IdentityClash, Overtaken
+from engine.runs.commands import MAX_OUTPUT, Held
+from engine.runs.commit import LISTEN, Commit, Impossible, Overtaken
 from engine.runs.context import ActionContext
 from engine.runs.holding import Holding
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
     ANSWERED,
+    Call,
     Close,
     End,
     Listen,
@@ -82,8 +83,6 @@ from engine.workflow.model import Step, Workflow
 
 T = TypeVar("T")
 
-#: Output of one step, as JSON.
-MAX_OUTPUT = 256 * 1024
 #: One attempt of an effect without a `timeout` of its own, in seconds.
 ATTEMPT_TIMEOUT = 60.0
 #: How long a connection that refuses our credentials is left alone before it is tried again.
@@ -147,7 +146,7 @@ class Executor:
         intents = [self._intent(command) for command in outcome.commands if is_new(command)]
         if any(self._is_inline(active, one) for one in intents):
             return None  # they are performed before their commit
-        if any(isinstance(command, Close) for command in outcome.commands):
+        if any(isinstance(command, Close | Call) for command in outcome.commands):
             return None
         write = Commit(self.hub, active, [], outcome, intents, [], 0, world.newest, [], [])
         write(tx)
@@ -273,10 +272,10 @@ class Executor:
             active.inbox[:0] = results
             self._reload(active)
             return True
-        except IdentityClash as clash:
+        except Impossible as clash:
             active.inbox[:0] = results
             self._reload(active)
-            error = {"message": str(clash), "step": clash.path, "code": "identity-clash"}
+            error = {"message": str(clash), "step": clash.path, "code": clash.code}
             active.deliver(Result([Record(clash.path, "failed", {"error": error})]))
             return True
         results.clear()
@@ -816,6 +815,8 @@ class Executor:
             self.hub.events_written()
         if write.timed:
             self.hub.waits_written()
+        for number in write.told:
+            self.reread(number)
         if write.woken:
             self.hub.runs_woken(write.woken)
 
@@ -828,11 +829,11 @@ class Executor:
             row = effect_row(self.hub.reader, command.identity) if isinstance(command, Close) else None
             if not isinstance(command, Close) or row is None:
                 continue
-            state = "failed" if command.outputs is None else "done"
+            state = command.state or ("failed" if command.outputs is None else "done")
             result = Result(
                 [], command.identity, state, outputs=command.outputs, error=command.error, attempt=command.attempt
             )
-            closing = Closing(result)
+            closing = Closing(result, action=row["action"])
             provider: Any = self.hub.provider(row["connection"]) if row["connection"] else None
             if row["state"] == "pending" and hasattr(provider, "closing"):
                 now, outputs = self.hub.clock.now(), command.outputs or {}

@@ -18,6 +18,8 @@ from typing import Any
 from engine.runs import digests, doubts, effects, waits
 from engine.runs.commands import (
     ANSWERED,
+    MAX_OUTPUT,
+    Call,
     Close,
     Command,
     End,
@@ -36,12 +38,14 @@ from engine.runs.effects import after_failed_attempt
 from engine.runs.manners import DIGEST
 from engine.runs.state import Pause, RunState, escaped, within
 from engine.runs.stopping import stops, visible
-from engine.runs.turn import VARS, Blocked, Env, Failed, Finished, Stopped, Turn, shown
+from engine.runs.turn import OUTPUTS, VARS, Blocked, Env, Failed, Finished, Stopped, Turn, shown
+from engine.store.codec import dumps
 from engine.workflow.expressions import escape_markdown, render_value
 from engine.workflow.model import Length, Step, Workflow, walk
 
 __all__ = [
     "ANSWERED",
+    "Call",
     "Close",
     "Command",
     "End",
@@ -88,19 +92,44 @@ class _Walk:
 
     def _forward(self) -> None:
         """Go through the steps; records where it ends, or that it fails."""
+        env = Env({})
         try:
-            self._main(Env({}))
-            self._end(End("finished"))
+            reason = self._to_the_end(env)
+            self._end(End("finished", reason), self._outputs(env))
         except Stopped:
-            condition = self.workflow.stop_when
-            self._end(End("stopped", condition.text if condition is not None else None))
-        except Finished as finished:
-            if finished.failed:
-                self._fail({"message": finished.reason, "step": "finish", "code": "finished-as-failed"}, [])
-            else:
-                self._end(End("finished", finished.reason))
+            self._stop()
         except Failed as failure:
             self._fail(failure.error, failure.paths)
+
+    def _to_the_end(self, env: Env) -> str | None:
+        """Go through the steps; give the reason of a `finish`."""
+        try:
+            self._main(env)
+        except Finished as finished:
+            if not finished.failed:
+                return finished.reason
+            failure = Failed("", {"message": finished.reason, "step": "finish", "code": "finished-as-failed"})
+            failure.paths = []
+            raise failure from None
+        return None
+
+    def _stop(self) -> None:
+        asked, condition = self.state.stopping, self.workflow.stop_when
+        if asked is not None:
+            self._end(End(asked["state"], asked["reason"]), by_caller=True)
+        else:
+            self._end(End("stopped", condition.text if condition is not None else None))
+
+    def _outputs(self, env: Env) -> Mapping[str, Any] | None:
+        """Evaluate what a workflow that calls this one gets."""
+        if not self.workflow.outputs:
+            return None
+        with self.turn.evaluating("outputs", OUTPUTS):
+            scope = self.turn.scope(OUTPUTS, env)
+            found = {one.name: self.turn.render(one.tree, scope, markdown=False) for one in self.workflow.outputs}
+            if len(dumps(found)) > MAX_OUTPUT:
+                raise StepError(f"the outputs are more than {MAX_OUTPUT:,} bytes as JSON", "output-too-large")
+        return found
 
     def _main(self, env: Env) -> None:
         self.turn.raise_if_failed(VARS)
@@ -127,9 +156,14 @@ class _Walk:
                 values[name] = self.turn.render(tree, self.turn.scope(VARS, inner), markdown=False)
         self.turn.put_values("", "vars", {"values": values})
 
-    def _end(self, end: End) -> None:
+    def _end(self, end: End, outputs: Mapping[str, Any] | None = None, *, by_caller: bool = False) -> None:
         effects.abandon(self.turn, "")
-        self.turn.put("", "ended", {"state": end.state, "reason": end.reason, "error": end.error})
+        told: dict[str, Any] = {"state": end.state, "reason": end.reason, "error": end.error}
+        if outputs is not None:
+            told["outputs"] = outputs
+        if by_caller:
+            told["by_caller"] = True
+        self.turn.put("", "ended", told)
         self.turn.commands.append(end)
 
     # --- failure -----------------------------------------------------------------------------------------------------

@@ -11,9 +11,31 @@ from engine.runs.state import Record, Run, RunState
 from engine.store.codec import dumps, instant, loads
 from engine.store.journal import Writing
 from engine.store.tables import Rows, insert, steps
+from engine.store.tables import runs as runs_table
 
 #: A line of a run's history.
 RECORD = insert(steps, "run", "path", "kind", "data", "at")
+#: A run's row; its id is given when it is written.
+RUN = insert(
+    runs_table,
+    "id",
+    "uid",
+    "workflow",
+    "key",
+    "version",
+    "round",
+    "round_event",
+    "event",
+    "trigger",
+    "subject_type",
+    "subject",
+    "state",
+    "depth",
+    "wake",
+    "created",
+    "updated",
+    "dry",
+)
 _WAKE = Rows("runs", "UPDATE runs SET wake = wake + 1 FROM (", ("id",), ") AS v WHERE runs.id = v.column1")
 
 

@@ -19,6 +19,8 @@ from engine.workflow.scope import Names
 
 #: Where the look-ups of `vars` are recorded.
 VARS = "!vars"
+#: Where the evaluation of the file's `outputs` is recorded, if it fails.
+OUTPUTS = "!outputs"
 
 
 class Failed(Exception):

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.domain import Event, Person
-from engine.runs import outbox, staleness
+from engine.runs import children, outbox, staleness
 from engine.runs.active import Active, Checked
-from engine.runs.commands import Courtesy, Heading, Held, Refresh, Waiting
+from engine.runs.commands import Called, Courtesy, Heading, Held, KnownCall, Refresh, Waiting
 from engine.runs.holding import Holding
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
@@ -26,9 +26,12 @@ from engine.runs.rows import effect_row, load_state, run_of
 from engine.runs.turn import Turn
 from engine.store.codec import decode, encode, instant, loads, plain_json
 from engine.store.lookups import Lookups, Uncommitted, event_of, subject_of
+from engine.workflow.calling import MOST_CALLS
 from engine.workflow.expressions import Scope
+from engine.workflow.inputs import BadInputs, read_values
+from engine.workflow.inputs import subject_of as subject_in
 from engine.workflow.library import UnreadableVersion
-from engine.workflow.model import Step
+from engine.workflow.model import Step, Workflow
 from engine.workflow.templates import TemplateProblem, compile_template
 
 #: Stored state that is older than this is read again before an effect, where its provider can.
@@ -128,6 +131,34 @@ class CommittedView:
         if row is None:
             return None
         return KnownEffect(row["state"], row["run"], loads(row["result"]))
+
+    def call(self, workflow: str, key: str) -> KnownCall | None:
+        return children.find(self._reader, workflow, key)
+
+    def callee(self, step: Step, inputs: Mapping[str, Any]) -> Called:
+        name = str(step.calls)
+        workflow = self._hub.library.current.get(name)
+        if workflow is None or workflow.mode == "off":
+            why = "is off" if workflow is not None else "is not there, or has mistakes"
+            raise StepError(f"'{name}' cannot be called: it {why}", "call-impossible")
+        above = children.callers(self._reader, self._active.run)
+        if name in above or len(above) > MOST_CALLS:
+            way = " → ".join([*reversed(above), name])
+            bound = "a workflow must not call itself" if name in above else f"at most {MOST_CALLS} calls may nest"
+            raise StepError(f"{bound}: {way}", "call-cycle" if name in above else "calls-too-deep")
+        try:
+            kept = read_values(workflow.inputs, inputs, {"people": self._hub.directory.people, "world": self.world})
+        except BadInputs as error:
+            raise StepError(f"'{name}': {error}", "bad-input") from None
+        dry = self._active.run.dry or self._hub.thinks_only(workflow)
+        return Called(workflow, kept, self._called_about(workflow, kept), dry)
+
+    def _called_about(self, workflow: Workflow, kept: Mapping[str, Any]) -> str | None:
+        """Give the id of what a call is about: an input says so, else it is what this run is about."""
+        if any(one.is_subject for one in workflow.inputs):
+            return subject_in(workflow, kept)
+        run = self._active.run
+        return run.subject if workflow.subject is not None and workflow.subject == run.subject_type else None
 
     def held(self, step: Step, path: str) -> Held | None:
         held = self._holding.at_all(self._active.workflow, step, path)

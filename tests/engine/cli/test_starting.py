@@ -51,6 +51,11 @@ def test_a_workflow_is_started_with_its_inputs_and_the_history_says_by_whom(caps
     assert "started by hand, by " in told
 
 
+def test_a_dry_start_says_so(capsys, project):
+    _, out, _ = hotwash(capsys, project, "start", "drill", "-i", "reason=drill", "--dry-run")
+    assert out.startswith("'drill' is started as a dry run: run_")
+
+
 def test_a_bad_input_is_wrong_usage_and_named(capsys, project):
     code, _, err = hotwash(capsys, project, "start", "drill", "-i", "reason=reel")
     assert (code, err.strip()) == (exits.USAGE, "hotwash: 'reason' must be drill or real, not 'reel'")

@@ -204,6 +204,16 @@ async def test_a_request_starts_only_the_workflow_that_it_names(engine):
         assert [run["workflow"] for run in world.runs()] == ["b"]
 
 
+async def test_a_dry_start_sends_nothing_and_spends_no_key(engine):
+    async with engine(NOTE) as world:
+        await world.declared()
+        dry = await start(world, incident="P1", dry_run=True)
+        assert (dry.message, world.said) == (f"'flow' is started as a dry run: {world.runs()[0]['uid']}", [])
+        assert (await start(world, incident="P1", dry_run=True)).data["started"] is False
+        await start(world, incident="P1")
+        assert world.said == ["Checkout is slow"]
+
+
 # --- what is refused ---
 
 
