@@ -12,7 +12,8 @@ import pytest
 from engine import wiring
 from engine.config import library, load_config
 from engine.problems import render_all
-from engine.workflow.check import check_workflow
+from engine.workflow.calling import Callees
+from engine.workflow.check import check_workflow, signature_of
 from engine.workflow.library import read_templates
 from engine.workflow.source import read_source
 
@@ -33,6 +34,8 @@ BLOCKS = [
     for page in (ROOT / "README.md", ROOT / "docs" / "language.md")
     for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 ]
+#: An example that says in which file it stands, so that another may call it.
+NAMED = re.compile(r"# workflows/(\w+)\.yaml\n")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,11 @@ def project():
     assert problems == []
     names = wiring.names_of(config, catalogue)
     ready_made = read_templates(library() / "templates")
-    return catalogue, replace(names, templates={**names.templates, **ready_made})
+    names = replace(names, templates={**names.templates, **ready_made})
+    named = {found[1]: block for _, block in BLOCKS if (found := NAMED.match(block))}
+    files = {name: read_source(f"{name}.yaml", text.encode())[0] for name, text in named.items()}
+    callees = Callees(files.get, lambda file: signature_of(file, catalogue, names))
+    return catalogue, replace(names, workflows=[*names.workflows, *files], callees=callees)
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[page for page, _ in BLOCKS])
