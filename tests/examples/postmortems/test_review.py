@@ -65,7 +65,9 @@ async def test_the_lead_hears_where_nobody_has_time(example):
     example.is_away("ada")
     await booked(example)
     assert (example.reviews, example.states("review")) == ([], ["failed"])
-    assert example.said("grace", by="review")[0].startswith("No review of Checkout is slow could be booked: no 45 minutes within")
+    assert example.said("grace", by="review")[0].startswith(
+        "No review of Checkout is slow could be booked: no 45 minutes within"
+    )
 
 
 async def test_a_hiccup_a_small_incident_and_a_drill_are_not_reviewed(example):
