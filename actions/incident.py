@@ -1,7 +1,7 @@
-"""Declare incidents, change them, note what happens, give out roles.
+"""Declare incidents, change them, note what happens, give out roles, merge two that are one, tell who asks to be told.
 
-What the source of an incident owns (title, severity, status) is changed through the connection that keeps it; roles
-and notes are the engine's own, whatever the source.
+What the source of an incident owns (title, severity, status) is changed through the connection that keeps it; roles,
+notes, duplicates and subscribers are the engine's own, whatever the source.
 """
 
 from __future__ import annotations
@@ -173,6 +173,81 @@ async def resolve(params: ResolveIncident, ctx: Context) -> domain.Incident:
     if params.note:
         ctx.effect.emit(OURSELVES, _fact(resolved, ctx, note=params.note))
     return resolved
+
+
+class MergeIncident(Params):
+    """Close an incident as a duplicate of another: the two are one.
+
+    It is no longer open, so that its runs with `stop_when: not incident.open` stop, and it starts no more workflows.
+    Its timeline, participants, subscribers and tickets are found at the incident that is kept, under its key, and what
+    happens to it later as well. At the connection that keeps it, it stays as it is. Opened again, it is one of its own.
+
+    Example:
+        uses: incident.merge
+        with:
+          into: ${{ incidents(open=true, service=incident.services) | last }}
+    """
+
+    into: IncidentRef = Field(description="The incident to keep.")
+    incident: IncidentRef | None = Field(
+        default=None, description="The duplicate, its id or its key; by default the one the run is about."
+    )
+
+
+@action("incident.merge", MergeIncident, returns=domain.Incident, lasts=True, via=None, effect=EffectClass.OWN_ROWS)
+async def merge(params: MergeIncident, ctx: Context) -> domain.Incident:
+    """Write on both that they are one, in the commit of this effect's result; give the one that is kept."""
+    duplicate, kept = await _incident(params.incident, ctx), await _incident(params.into, ctx)
+    if duplicate.merged_into == kept.id:
+        return kept
+    if duplicate.id == kept.id:
+        raise ActionError(f"'{kept.key}' cannot be merged into itself")
+    for one, what in ((duplicate, "open it again first"), (kept, "merge into that one")):
+        if one.merged_into is not None:
+            raise ActionError(f"'{one.key}' was merged into '{one.merged_into}': {what}")
+    if duplicate.private and not kept.private:
+        raise ActionError(f"'{duplicate.key}' is private and '{kept.key}' is not: its timeline would be shown to all")
+    merged = _fact(duplicate, ctx, fields={"merged_into": kept.id}, note=f"Merged into {kept.key}: {kept.title}")
+    told = f"{duplicate.key} was merged into this one: {duplicate.title}"
+    subscribers = {"subscribers": duplicate.subscribers} if duplicate.subscribers else {}
+    ctx.effect.emit(OURSELVES, merged)
+    ctx.effect.emit(OURSELVES, _fact(kept, ctx, fields=subscribers, note=told))
+    return kept
+
+
+class SubscribeToIncident(Params):
+    """Put people among those who asked to be told what becomes of an incident.
+
+    They are `incident.subscribers`; a workflow that tells people reads them there. Whoever is one already stays one.
+
+    Example:
+        uses: incident.subscribe
+        with:
+          people: ${{ team("sre").members }}
+    """
+
+    people: list[Person] = Field(description="Who wants to be told.")
+    incident: IncidentRef | None = Field(default=None, description=_INCIDENT)
+
+
+@action(
+    "incident.subscribe",
+    SubscribeToIncident,
+    returns=domain.Incident,
+    lasts=True,
+    via=None,
+    effect=EffectClass.OWN_ROWS,
+)
+async def subscribe(params: SubscribeToIncident, ctx: Context) -> domain.Incident:
+    """Write them in the commit of this effect's result. It is nothing done about the incident itself."""
+    incident = await _incident(params.incident, ctx)
+    known = {ctx.people.join(person).id for person in incident.subscribers}
+    new = tuple({person.id: person for person in params.people if person.id not in known}.values())
+    if not new:
+        return incident
+    fact = _fact(incident, ctx, fields={"subscribers": new})
+    ctx.effect.emit(OURSELVES, replace(fact, type="incident.subscribed", own=True))
+    return replace(incident, subscribers=(*incident.subscribers, *new))
 
 
 async def _change(ref: domain.Incident | str | None, changes: Mapping[str, Any], ctx: Context) -> domain.Incident:

@@ -1,12 +1,13 @@
-"""File tickets, change them, comment on them, close them."""
+"""File tickets, change them, comment on them, close them, look for them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import PlainValidator, WithJsonSchema, model_validator
 
 from engine import domain
 from engine.capabilities import TicketDraft
@@ -14,11 +15,13 @@ from engine.plugins import (
     ActionError,
     Context,
     DocumentRef,
+    EffectClass,
     Field,
     IncidentRef,
     Params,
     Person,
     Text,
+    TicketFilter,
     TicketRef,
     action,
 )
@@ -167,6 +170,49 @@ class CloseTicket(Params):
 async def close(params: CloseTicket, ctx: Context) -> domain.Ticket:
     """Close it at the tracker."""
     return await ctx.tickets.close(_ref(params.ticket), comment=params.comment or None, effect=ctx.effect)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTickets:
+    """What a search found."""
+
+    tickets: list[domain.Ticket] = field(metadata={"doc": "The tickets, in the tracker's order, at most `limit`."})
+    count: int = field(metadata={"doc": "How many there are, also beyond `limit`."})
+
+
+class SearchTickets(Params):
+    """Look for tickets at the tracker itself, which may know more of them than the engine has seen.
+
+    What `tickets()` in an expression gives is only what the engine has seen, and costs no call. The long texts of
+    tickets are left out.
+
+    Example:
+        uses: ticket.search
+        with:
+          where: {labels: [postmortem], done: false}
+          limit: 20
+    """
+
+    where: TicketFilter = Field(
+        default=TicketFilter(), description="Which tickets: labels, done, project, team, assignee."
+    )
+    query: str | None = Field(
+        default=None, min_length=1, description="In its place, a filter in the tracker's own language."
+    )
+    limit: int = Field(default=50, ge=1, le=200, description="At most so many.")
+
+    @model_validator(mode="after")
+    def _one_filter(self) -> SearchTickets:
+        if self.query is not None and self.where != TicketFilter():
+            raise ValueError("give either 'where' or 'query': the tracker's own language can say all that 'where' says")
+        return self
+
+
+@action("ticket.search", SearchTickets, returns=FoundTickets, lasts=False, effect=EffectClass.READ)
+async def search(params: SearchTickets, ctx: Context) -> FoundTickets:
+    """Ask the tracker."""
+    found = await ctx.tickets.search(params.where.as_where(), params.query)
+    return FoundTickets([replace(ticket, description=None) for ticket in found[: params.limit]], len(found))
 
 
 def _ref(ticket: domain.Ticket | str) -> str:

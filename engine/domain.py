@@ -122,6 +122,7 @@ class Incident:
     mitigated_at: datetime | None = None
     resolved_at: datetime | None = None
     active_at: datetime | None = None  #: the last thing a person did about it
+    merged_into: str | None = None  #: the id of the incident that it is a duplicate of
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +230,7 @@ SUBJECTS: Mapping[str, type[Any]] = types.MappingProxyType(
 #: Fields that the engine owns, whatever the source says of the rest (PROMISES, "State of a subject").
 ENGINE_OWNED: Mapping[str, frozenset[str]] = types.MappingProxyType(
     {
-        "incident": frozenset({"roles", "channel", "subscribers", "status_page", "active_at"}),
+        "incident": frozenset({"roles", "channel", "subscribers", "status_page", "active_at", "merged_into"}),
         "ticket": frozenset({"incident", "document"}),
         "alert": frozenset(),
         "document": frozenset(),
@@ -271,18 +272,20 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "url": _f("text", "Where it is at its source."),
         "severity": _f("text", "From the connection's `severity:` map; without one, urgency high is sev2, low sev4."),
         "status": _f("text", "declared, acknowledged, mitigated or resolved."),
-        "open": _d("boolean", "Whether it is not resolved."),
+        "open": _d("boolean", "Whether it is neither resolved nor merged into another."),
+        "merged_into": _d("incident", "The incident that it is a duplicate of."),
+        "duplicates": _d("list[incident]", "The incidents that were merged into it."),
         "drill": _f("boolean", "Whether it is an exercise."),
         "private": _f("boolean", "Whether only those concerned may see it."),
         "labels": _f("list[text]", "Labels."),
         "services": _f("list[text]", "Names of the affected services."),
         "team": _d("text", "Name of the team; else that of its first service."),
         "roles": _d("map[person]", "Who has which role, by the role's name."),
-        "participants": _d("list[person]", "Everybody who took part."),
+        "participants": _d("list[person]", "Everybody who took part, in its duplicates too."),
         "subscribers": _d("list[person]", "Everybody who asked to be told."),
         "channel": _f("text", "Its chat channel."),
-        "timeline": _d("list[entry]", "What happened, in order."),
-        "action_items": _d("list[ticket]", "The tickets that came of it."),
+        "timeline": _d("list[entry]", "What happened, in its duplicates too, in order."),
+        "action_items": _d("list[ticket]", "The tickets that came of it and of its duplicates."),
         "status_page": _f("text", "Its entry on the status page."),
         "started_at": _f("instant", "When the impact began."),
         "declared_at": _f("instant", "When it was declared."),

@@ -31,6 +31,7 @@ Kind = Literal[
     "own",
     "cut",
     "private",
+    "merged",
     "off",
     "stopped_already",
     "failed",
@@ -192,6 +193,9 @@ def settled(workflow: Workflow, use: TriggerUse, index: int, event: Event, world
     """Say what the end of a settle time means: conditions are evaluated on the state as it is now."""
     if workflow.mode == "off":
         return Match(workflow, use, index, "off")
+    incident = world.subject("incident", str(event.subject)) if event.subject_type == "incident" else None
+    if incident is not None and incident.merged_into:
+        return Match(workflow, use, index, "merged")
     return evaluate(workflow, use, index, event, world)
 
 
@@ -225,8 +229,11 @@ def _match(workflow: Workflow, use: TriggerUse, index: int, event: Event, world:
 def _refused(workflow: Workflow, use: TriggerUse, event: Event) -> Kind | None:
     if workflow.mode == "off":
         return "off"
-    if (event.after or {}).get("private") and getattr(use.params, "private", "no") == "no":
+    state = event.after or {}
+    if state.get("private") and getattr(use.params, "private", "no") == "no":
         return "private"
+    if state.get("merged_into"):
+        return "merged"
     if event.own and not use.own and not use.trigger.own_may_start:
         return "own"
     if event.depth > MAX_DEPTH:
@@ -341,6 +348,7 @@ _SAID: Mapping[str, str] = {
     "own": "our own account did it, and the trigger does not say 'own: true'",
     "cut": f"more than {MAX_DEPTH} runs stand behind this event, the chain was cut",
     "private": "the subject is private, and the trigger does not ask for private ones",
+    "merged": "the incident was merged into another, and only that one starts workflows",
     "off": "the workflow is off",
     "stopped_already": "'stop_when' holds already",
     "failed": "its condition could not be evaluated",

@@ -60,6 +60,7 @@ __all__ = [
     "Storage",
     "Template",
     "Text",
+    "TicketFilter",
     "TicketRef",
     "Trigger",
     "Unauthorized",
@@ -208,6 +209,32 @@ Template = Annotated[
 ]
 #: Markdown for people. Values in it are escaped; `template:` with `data:` may stand in its place.
 Text = Annotated[str, BeforeValidator(lambda v: v), WithJsonSchema({"type": "string", "x-kind": "markdown"})]
+
+
+class TicketFilter(Params):
+    """Which tickets: those that fit everything it names. Every tracker understands it.
+
+    Example:
+        on:
+          ticket.closed:
+            where: {labels: [postmortem], team: sre}
+    """
+
+    labels: list[str] = Field(default=[], description="Labels it must have, all of them.")
+    done: bool | None = Field(default=None, description="Whether it is closed.")
+    project: str | None = Field(default=None, description="The project it is filed under.")
+    team: str | None = Field(default=None, description="The team it belongs to; else its assignee's.")
+    assignee: str | None = Field(default=None, description="Who works on it: a roster key or an e-mail address.")
+
+    def as_where(self, *, done: bool | None = None) -> capabilities.Where:
+        """Give it as trackers take it; `done` stands in where the filter says nothing about it."""
+        return capabilities.Where(
+            labels=tuple(self.labels),
+            done=done if self.done is None else self.done,
+            project=self.project,
+            team=self.team,
+            assignee=self.assignee,
+        )
 
 
 # --- effects ---------------------------------------------------------------------------------------------------------

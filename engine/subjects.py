@@ -27,6 +27,8 @@ from engine.store.tables import events as events_table
 from engine.store.tables import insert, upsert
 from engine.store.tables import subjects as subjects_table
 
+#: What is said of people who want to hear of an incident no longer.
+UNSUBSCRIBED = "incident.unsubscribed"
 #: Events may stand behind one another this deep (PROMISES 1.12).
 MAX_DEPTH = 8
 
@@ -62,7 +64,8 @@ _REQUIRED = {
 _UPDATED = {name: f"{name}.updated" for name in SUBJECTS}
 #: Fields whose change alone is not worth an `updated` event.
 _QUIET = frozenset({"declared_at", "acknowledged_at", "mitigated_at", "resolved_at", "active_at", "closed_at"})
-_QUIET |= {"status", "done", "firing", "ended_at", "started_at", "published", "content", "participants"}
+_QUIET |= {"status", "done", "firing", "ended_at", "started_at", "published", "content"}
+_QUIET |= {"participants", "subscribers", "merged_into"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,10 +274,8 @@ class _Writer:
         if not fact.engine and self._older(row["source_time"]):
             return Recorded() if self.reading else Recorded((self._late(row, before),))
         after = _known(before | self._owned(before))
-        if fact.subject_type == "incident" and after.get("status") != before.get("status"):
-            _stamp(after, fact)
-            if before.get("status") == "resolved":  # what happened before it was opened again is no idle time
-                after["active_at"] = max(encode(fact.time), after.get("active_at"), key=_at)
+        if fact.subject_type == "incident":
+            self._move(before, after)
         kinds = transitions(fact.subject_type, fact.type, before, after)
         changed = bool(_differing(before, after))
         if not kinds and (fact.note or _told(fact.type)):
@@ -288,6 +289,15 @@ class _Writer:
         self._put(after, row, events[-1] if events else row["event"], changed=changed)
         silent = fact.subject if changed and not kinds else None
         return Recorded(tuple(events), changed=silent, event=self.made if len(events) == 1 else None, state=after)
+
+    def _move(self, before: Mapping[str, Any], after: dict[str, Any]) -> None:
+        """Set what goes with an incident's change of status."""
+        if after.get("status") != before.get("status"):
+            _stamp(after, self.fact)
+            if before.get("status") == "resolved":
+                after.pop("merged_into", None)  # opened again, it is one of its own
+        if _status(before) == "resolved" and _status(after) != "resolved":
+            after["active_at"] = max(encode(self.fact.time), after.get("active_at"), key=_at)  # it was not idle before
 
     def _older(self, known: int | None) -> bool:
         """Whether the fact is older than what is known. What is known of the future, by a clock set back, is no bar."""
@@ -331,8 +341,10 @@ class _Writer:
                 fields[name] = value
         if "roles" in fields:  # they are given one at a time
             fields["roles"] = {**before.get("roles", {}), **fields["roles"]}
-        if "participants" in fields:
-            fields["participants"] = _union(before.get("participants", []), fields["participants"])
+        for name in ("participants", "subscribers"):
+            if name in fields:
+                combine = _without if fact.type == UNSUBSCRIBED else _union
+                fields[name] = combine(before.get(name, []), fields[name])
         if fact.subject_type == "incident":
             fields |= self._acted(before)
         return fields
@@ -353,7 +365,7 @@ class _Writer:
                 state.get("key"),
                 self.connection if row is None else row["connection"],
                 self._json(state),
-                state.get("incident"),
+                state.get("incident") or state.get("merged_into"),
                 source_time,
                 engine_time,
                 row["first_seen"] if row else now,
@@ -381,8 +393,8 @@ def _told(kind: str) -> bool:
 def transitions(subject_type: str, told: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Give the event types that lead from one state to another, the transition first."""
     kinds: list[str] = []
-    if subject_type == "incident" and before.get("status") != after.get("status"):
-        kinds.append(_incident_transition(before.get("status"), str(after.get("status"))))
+    if subject_type == "incident" and _status(before) != _status(after):
+        kinds.append(_incident_transition(_status(before), str(_status(after))))
     elif subject_type == "ticket" and bool(before.get("done")) != bool(after.get("done")):
         kinds.append("ticket.closed" if after.get("done") else "ticket.reopened")
     elif subject_type == "alert" and _another_alert(before, after):
@@ -410,6 +422,11 @@ def _another_alert(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether an alert fires or is resolved anew: it turned, or it is another time that it began to fire."""
     turned = before.get("firing", True) != after.get("firing", True)
     return turned or before.get("started_at") != after.get("started_at")
+
+
+def _status(incident: Mapping[str, Any]) -> Any:
+    """Give how far an incident is; one that was merged into another is over."""
+    return "resolved" if incident.get("merged_into") else incident.get("status")
 
 
 def _incident_transition(before: Any, after: str) -> str:
@@ -447,6 +464,11 @@ def _at(value: Any) -> str:
 def _union(known: list[Any], new: list[Any]) -> list[Any]:
     ids = {_person_id(item) for item in known}
     return known + [item for item in new if _person_id(item) not in ids]
+
+
+def _without(known: list[Any], gone: list[Any]) -> list[Any]:
+    ids = {_person_id(item) for item in gone}
+    return [item for item in known if _person_id(item) not in ids]
 
 
 def _person_id(item: Any) -> Any:

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, PlainValidator, WithJsonSchema, field_validator, model_validator
 
 from engine import calendars, domain
-from engine.capabilities import Where
 from engine.domain import Event, Ticket
-from engine.plugins import Check, Due, Duration, Fact, Field, Params, trigger
+from engine.plugins import Check, Due, Duration, Fact, Field, Params, TicketFilter, trigger
 from triggers import states
 from triggers.schedule import Rhythm
 
@@ -28,41 +27,15 @@ _CARRIED = tuple(
 # --- which tickets ---------------------------------------------------------------------------------------------------
 
 
-class TicketFilter(Params):
-    """Which tickets: those that fit everything it names. Every tracker understands it.
-
-    Example:
-        on:
-          ticket.closed:
-            where: {labels: [postmortem], team: sre}
-    """
-
-    labels: list[str] = Field(default=[], description="Labels it must have, all of them.")
-    done: bool | None = Field(default=None, description="Whether it is closed.")
-    project: str | None = Field(default=None, description="The project it is filed under.")
-    team: str | None = Field(default=None, description="The team it belongs to; else its assignee's.")
-    assignee: str | None = Field(default=None, description="Who works on it: a roster key or an e-mail address.")
-
-    def as_where(self, *, done: bool | None = None) -> Where:
-        """Give it as trackers take it; `done` stands in where the filter says nothing about it."""
-        return Where(
-            labels=tuple(self.labels),
-            done=done if self.done is None else self.done,
-            project=self.project,
-            team=self.team,
-            assignee=self.assignee,
-        )
-
-    def fits(self, ticket: Mapping[str, Any]) -> bool:
-        """Whether a ticket's state fits."""
-        person = states.person(ticket.get("assignee"))
-        return (
-            set(self.labels) <= set(ticket.get("labels") or ())
-            and self.done in (None, bool(ticket.get("done")))
-            and self.project in (None, ticket.get("project"))
-            and self.team in (None, ticket.get("team") or (person.team if person else None))
-            and (self.assignee is None or (person is not None and _is(self.assignee, person)))
-        )
+def _fits(wanted: TicketFilter, ticket: Mapping[str, Any]) -> bool:
+    person = states.person(ticket.get("assignee"))
+    return (
+        set(wanted.labels) <= set(ticket.get("labels") or ())
+        and wanted.done in (None, bool(ticket.get("done")))
+        and wanted.project in (None, ticket.get("project"))
+        and wanted.team in (None, ticket.get("team") or (person.team if person else None))
+        and (wanted.assignee is None or (person is not None and _is(wanted.assignee, person)))
+    )
 
 
 def _is(key: str, person: domain.Person) -> bool:
@@ -130,7 +103,7 @@ class Reopened(_Ticket):
 
 
 def _wanted(params: _Ticket, event: Event) -> bool:
-    return params.where.fits(event.after or {})
+    return _fits(params.where, event.after or {})
 
 
 @trigger("ticket.created", Created, subject="ticket")

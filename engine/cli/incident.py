@@ -1,4 +1,4 @@
-"""`hotwash incident`: declare incidents, bring them forward, look at them."""
+"""`hotwash incident`: declare incidents, bring them forward, merge them, subscribe to them, look at them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ IncidentArgument = Annotated[
     str, typer.Argument(metavar="INCIDENT", help="Its key, such as INC-7, or its id.", show_default=False)
 ]
 
+PeopleOption = Annotated[
+    list[str] | None,
+    typer.Option("--person", metavar="PERSON", help="Whom, by roster key or e-mail address; may be repeated."),
+]
+
 
 @app.callback()
 def incident() -> None:
-    """Declare incidents, bring them forward, look at them."""
+    """Declare incidents, bring them forward, merge them, subscribe to them, look at them."""
 
 
 @app.command()
@@ -75,8 +80,35 @@ def resolve(incident: IncidentArgument, project: ProjectOption = None, json: Jso
 
 @app.command()
 def reopen(incident: IncidentArgument, project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Say that it is not over after all."""
+    """Say that it is not over after all; of one that was merged, that it is not the same as the other."""
     client.show(client.perform(project, "reopen_incident", incident=incident), json)
+
+
+@app.command()
+def merge(
+    incident: IncidentArgument,
+    into: Annotated[str, typer.Option("--into", metavar="INCIDENT", help="The one to keep.", show_default=False)],
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Close an incident as a duplicate of another."""
+    client.show(client.perform(project, "merge_incident", incident=incident, into=into), json)
+
+
+@app.command()
+def subscribe(
+    incident: IncidentArgument, person: PeopleOption = None, project: ProjectOption = None, json: JsonOption = False
+) -> None:
+    """Be told what becomes of an incident, or have somebody else told."""
+    client.show(client.perform(project, "subscribe_incident", incident=incident, people=person or None), json)
+
+
+@app.command()
+def unsubscribe(
+    incident: IncidentArgument, person: PeopleOption = None, project: ProjectOption = None, json: JsonOption = False
+) -> None:
+    """Be told no longer, or have somebody else told no longer."""
+    client.show(client.perform(project, "unsubscribe_incident", incident=incident, people=person or None), json)
 
 
 @app.command("list")

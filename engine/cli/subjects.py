@@ -77,7 +77,7 @@ def _as_plain(record: Any, **more: Any) -> dict[str, Any]:
 def _lines(pairs: Mapping[str, Any]) -> None:
     for name, value in pairs.items():
         if value:
-            output.say(f"{name:<12}{value}")
+            output.say(f"{name:<11} {value}")
 
 
 # --- incidents -------------------------------------------------------------------------------------------------------
@@ -89,11 +89,11 @@ def list_incidents(start: Path | None, *, only_open: bool, private: bool, limit:
         found: list[Incident] = records.newest(
             "incident", 10**9 if only_open else limit, private=None if private else False
         )
-        found = [one for one in found if not only_open or one.status != "resolved"][:limit]
+        found = [one for one in found if not only_open or records.world.field(one, "open")][:limit]
         if as_json:
             output.as_json([_as_plain(one) for one in found])
             return
-        rows = [(one.key, one.status, one.severity, records.when(one.declared_at), one.title) for one in found]
+        rows = [(one.key, _state(one), one.severity, records.when(one.declared_at), one.title) for one in found]
     output.table(("KEY", "STATE", "SEVERITY", "DECLARED", "TITLE"), rows, empty="there are no such incidents")
 
 
@@ -118,18 +118,28 @@ def show_incident(start: Path | None, ref: str, *, as_json: bool) -> None:
             output.say(f"  {ticket.key}  {'closed' if ticket.done else 'open'}  {ticket.title}")
 
 
+def _state(incident: Incident) -> str:
+    return "merged" if incident.merged_into else incident.status
+
+
 def _incident_text(incident: Incident, records: _Records) -> None:
     output.say(f"{incident.key}  {incident.title}\n")
+    kept = records.world.field(incident, "merged_into")
+    state = f"merged into {kept.key}" if kept is not None else _state(incident)
+    duplicates: list[Incident] = records.world.field(incident, "duplicates")
+    subscribers: list[Person] = records.world.field(incident, "subscribers")
     marks = [word for word, holds in (("a drill", incident.drill), ("private", incident.private)) if holds]
     _lines(
         {
-            "state": ", ".join([incident.status, *marks]),
+            "state": ", ".join([state, *marks]),
+            "duplicates": ", ".join(one.key for one in duplicates),
             "severity": incident.severity,
             "services": ", ".join(incident.services),
             "labels": ", ".join(incident.labels),
             "declared": records.when(incident.declared_at),
             "resolved": records.when(incident.resolved_at),
             **{name.replace("_", " ")[:11]: records.who(person) for name, person in incident.roles.items()},
+            "subscribers": ", ".join(person.name for person in subscribers),
             "at": incident.url,
             "id": incident.id,
         }

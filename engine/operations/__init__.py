@@ -26,14 +26,18 @@ from engine.operations.base import (
 from engine.operations.connections import CheckConnections, check_connections
 from engine.operations.incidents import (
     DeclareIncident,
+    MergeIncident,
     NamedIncident,
+    Subscription,
     acknowledge_incident,
     declare_incident,
+    merge_incident,
     mitigate_incident,
     reopen_incident,
     resolve_incident,
+    subscribe_incident,
+    unsubscribe_incident,
 )
-from engine.operations.mutes import MutedSubject, MuteSubject, mute_subject, unmute_subject
 from engine.operations.pauses import PauseWorkflow, pause, resume
 from engine.operations.questions import AnswerQuestion, answer_question
 from engine.operations.runs import CancelRun, DecideRun, RetryRun, cancel_run, decide_run, retry_run
@@ -74,6 +78,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "mitigate_incident": Operation(mitigate_incident, NamedIncident),
     "resolve_incident": Operation(resolve_incident, NamedIncident),
     "reopen_incident": Operation(reopen_incident, NamedIncident),
+    "merge_incident": Operation(merge_incident, MergeIncident),
+    "subscribe_incident": Operation(subscribe_incident, Subscription),
+    "unsubscribe_incident": Operation(unsubscribe_incident, Subscription),
     "create_ticket": Operation(create_ticket, CreateTicket),
     "comment_ticket": Operation(comment_ticket, CommentTicket),
     "assign_ticket": Operation(assign_ticket, AssignTicket),
@@ -84,8 +91,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "retry_run": Operation(retry_run, RetryRun),
     "cancel_run": Operation(cancel_run, CancelRun),
     "decide_run": Operation(decide_run, DecideRun),
-    "mute_subject": Operation(mute_subject, MuteSubject),
-    "unmute_subject": Operation(unmute_subject, MutedSubject),
     "pause": Operation(pause, PauseWorkflow),
     "resume": Operation(resume, PauseWorkflow),
     "prune": Operation(prune, Prune),

@@ -84,7 +84,7 @@ async def retry_run(application: Application, actor: Person, params: RetryRun) -
 
     uid = await application.hub.journal.transact(write)
     application.tell("run.retried", f"{uid} goes on: retried by {actor.name}", run=uid)
-    pass_on(application, [number])
+    _pass_on(application, [number])
     return Done(f"{uid} goes on at the step that failed", {"run": uid})
 
 
@@ -100,7 +100,7 @@ async def cancel_run(application: Application, actor: Person, params: CancelRun)
         uid, woken = await application.hub.journal.transact(write)
         cancelled.append(uid)
         application.tell("run.cancelled", f"{uid} cancelled by {actor.name}", run=uid)
-        pass_on(application, [write.number, *woken])
+        _pass_on(application, [write.number, *woken])
     return Done(_cancelled(cancelled, params.workflow), {"runs": cancelled})
 
 
@@ -122,7 +122,7 @@ async def decide_run(application: Application, actor: Person, params: DecideRun)
     uid, path, woken, words = await application.hub.journal.transact(write)
     message = f"'{path}' of {uid} {words}"
     application.tell("run.decided", f"{message}: decided by {actor.name}", run=uid, step=path)
-    pass_on(application, [number, *woken])
+    _pass_on(application, [number, *woken])
     return Done(message, {"run": uid, "step": path, "decision": params.decision})
 
 
@@ -206,7 +206,7 @@ def _set_going(cursor: Direct, number: int, now: datetime) -> None:
     )
 
 
-def pass_on(application: Application, numbers: Iterable[int]) -> None:
+def _pass_on(application: Application, numbers: Iterable[int]) -> None:
     """Let runs look at what was written about them; without a running engine they do at its next start."""
     if application.started:
         for number in numbers:

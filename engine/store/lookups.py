@@ -455,7 +455,8 @@ def _joined(world: Lookups, people: Sequence[Person]) -> list[Person]:
 
 
 _DERIVED |= {
-    (Incident, "open"): lambda w, i: i.status != "resolved",
+    (Incident, "open"): lambda w, i: i.status != "resolved" and not i.merged_into,
+    (Incident, "merged_into"): lambda w, i: w.subject("incident", i.merged_into) if i.merged_into else None,
     (Incident, "team"): lambda w, i: i.team or _service_team(w, i.services),
     (Incident, "roles"): lambda w, i: {name: w.join(person) for name, person in i.roles.items()},
     (Incident, "subscribers"): lambda w, i: _joined(w, i.subscribers),
@@ -509,23 +510,47 @@ def _team_of(world: Lookups, person: Person) -> Team | None:
     return world.team(joined.team) if joined.team else None
 
 
+#: The ids of an incident and of those that were merged into it, directly or through one another.
+_SAME = """
+WITH RECURSIVE same(id) AS (
+  SELECT ? UNION SELECT s.id FROM subjects s JOIN same ON s.incident = same.id WHERE s.type = 'incident'
+)
+"""
+
+
+@_derived(Incident, "duplicates")
+def _duplicates(world: Lookups, incident: Incident) -> list[Incident]:
+    rows = world.reader.execute(
+        f"{_SAME} SELECT state FROM subjects WHERE type = 'incident' AND id IN (SELECT id FROM same) AND id != ?"
+        " ORDER BY first_seen, id",
+        (incident.id, incident.id),
+    )
+    return [subject_of("incident", json.loads(row["state"])) for row in rows]
+
+
 @_derived(Incident, "participants")
 def _participants(world: Lookups, incident: Incident) -> list[Person]:
     """Everybody with a role, whom the source names, and who acted on it."""
-    people = [*incident.roles.values(), *incident.participants]
+    people = [one for each in (incident, *_duplicates(world, incident)) for one in _named(each)]
     rows = world.reader.execute(
-        "SELECT actor FROM events WHERE subject = ? AND subject_type = 'incident' AND actor IS NOT NULL AND own = 0"
-        " ORDER BY id",
+        f"{_SAME} SELECT actor FROM events WHERE subject IN (SELECT id FROM same) AND subject_type = 'incident'"
+        " AND actor IS NOT NULL AND own = 0 ORDER BY id",
         (incident.id,),
     )
     people += [loads(row["actor"]) for row in rows]
     return _joined(world, people)
 
 
+def _named(incident: Incident) -> list[Person]:
+    return [*incident.roles.values(), *incident.participants]
+
+
 @_derived(Incident, "action_items")
 def _action_items(world: Lookups, incident: Incident) -> list[Ticket]:
     rows = world.reader.execute(
-        "SELECT state FROM subjects WHERE type = 'ticket' AND incident = ? ORDER BY first_seen, id", (incident.id,)
+        f"{_SAME} SELECT state FROM subjects WHERE type = 'ticket' AND incident IN (SELECT id FROM same)"
+        " ORDER BY first_seen, id",
+        (incident.id,),
     )
     return [subject_of("ticket", json.loads(row["state"])) for row in rows]
 
@@ -541,30 +566,45 @@ _TOLD = {
 
 @_derived(Incident, "timeline")
 def _timeline(world: Lookups, incident: Incident) -> list[Entry]:
-    """Transitions, notes, changes of fields and lasting effects, by their own time."""
-    entries = []
+    """Transitions, notes, changes of fields and lasting effects, by their own time; of a duplicate under its key."""
+    marks = {one.id: f"{one.key}: " for one in _duplicates(world, incident)}
+    entries: list[Entry] = []
     events = world.reader.execute(
-        "SELECT * FROM events WHERE subject = ? AND subject_type = 'incident' ORDER BY time, id", (incident.id,)
+        f"{_SAME} SELECT * FROM events WHERE subject IN (SELECT id FROM same) AND subject_type = 'incident'"
+        " ORDER BY time, id",
+        (incident.id,),
     )
     for row in events:
-        if row["note"]:
-            entries.append(loads(row["note"]))
-        if row["type"] in _TOLD and (row["state"] != "ignored" or row["reason"] == OLDER):
-            entries.append(Entry(instant(row["time"]), _TOLD[row["type"]], "transition", loads(row["actor"])))
-        elif row["type"] == "incident.updated" and row["before"] and row["after"]:
-            text = _changes(json.loads(row["before"]), json.loads(row["after"]))
-            if text:
-                entries.append(Entry(instant(row["time"]), text, "transition", loads(row["actor"])))
+        entries += [_marked(one, marks.get(row["subject"], "")) for one in _entries(row)]
     rows = world.reader.execute(
-        "SELECT e.action, e.ended, e.result FROM runs r JOIN effects e ON r.id = e.run"
-        " WHERE r.subject = ? AND r.subject_type = 'incident' AND e.state = 'done'"
+        f"{_SAME} SELECT e.action, e.ended, e.result, r.subject FROM runs r JOIN effects e ON r.id = e.run"
+        " WHERE r.subject IN (SELECT id FROM same) AND r.subject_type = 'incident' AND e.state = 'done'"
         " AND e.action IN ('document.create', 'calendar.schedule', 'ticket.create')",
         (incident.id,),
     )
     for row in rows:
         result = loads(row["result"]) or {}
-        entries.append(Entry(instant(row["ended"]), _EFFECTS[row["action"]](result), "effect", None, result.get("url")))
+        entry = Entry(instant(row["ended"]), _EFFECTS[row["action"]](result), "effect", None, result.get("url"))
+        entries.append(_marked(entry, marks.get(row["subject"], "")))
     return sorted(entries, key=lambda entry: entry.at)
+
+
+def _entries(row: sqlite3.Row) -> Iterator[Entry]:
+    """Give the lines that one event adds to a timeline."""
+    if row["note"]:
+        yield loads(row["note"])
+    text = None
+    if row["type"] in _TOLD and (row["state"] != "ignored" or row["reason"] == OLDER):
+        merged = row["after"] and json.loads(row["after"]).get("merged_into")
+        text = None if merged and row["note"] else _TOLD[row["type"]]  # the note says that it was merged
+    elif row["type"] == "incident.updated" and row["before"] and row["after"]:
+        text = _changes(json.loads(row["before"]), json.loads(row["after"]))
+    if text:
+        yield Entry(instant(row["time"]), text, "transition", loads(row["actor"]))
+
+
+def _marked(entry: Entry, mark: str) -> Entry:
+    return replace(entry, text=mark + entry.text) if mark else entry
 
 
 _EFFECTS: dict[str, Callable[[Mapping[str, Any]], str]] = {

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,13 +7,17 @@ from pydantic import ValidationError
 from actions.incident import (
     AssignRole,
     DeclareIncident,
+    MergeIncident,
     NoteIncident,
     ResolveIncident,
+    SubscribeToIncident,
     UpdateIncident,
     assign,
     declare,
+    merge,
     note,
     resolve,
+    subscribe,
     update,
 )
 from engine.domain import Entry, Incident, Ticket
@@ -146,3 +151,55 @@ def test_roles_last_and_notes_pass():
     assert (assign.lasts, note.lasts, declare.lasts) == (True, False, True)
     assert assign.class_of(None) is EffectClass.OWN_ROWS
     assert (resolve.capability, resolve.method) == ("incident", "update")
+
+
+async def test_a_duplicate_and_the_one_that_is_kept_both_say_so():
+    ctx = a_context(incident=replace(PAGED, subscribers=(ADA,)))
+    assert await merge.function(validated(MergeIncident, into=OURS), ctx) == OURS
+    duplicate, kept = (fact for _, fact in ctx.effect.emitted)
+    assert (duplicate.subject, duplicate.fields, duplicate.note.text) == (
+        "pager:P1",
+        {"merged_into": "local:INC-1"},
+        "Merged into INC-1: Slower",
+    )
+    assert (kept.subject, kept.fields, kept.note.text) == (
+        "local:INC-1",
+        {"subscribers": (ADA,)},
+        "P1 was merged into this one: Slow",
+    )
+
+
+async def test_merging_again_writes_nothing():
+    ctx = a_context(incident=replace(PAGED, merged_into="local:INC-1"))
+    assert await merge.function(validated(MergeIncident, into=OURS), ctx) == OURS
+    assert not ctx.effect.emitted
+
+
+@pytest.mark.parametrize(
+    ("duplicate", "kept", "why"),
+    [
+        (OURS, OURS, "'INC-1' cannot be merged into itself"),
+        (replace(PAGED, merged_into="pager:P9"), OURS, "'P1' was merged into 'pager:P9': open it again first"),
+        (PAGED, replace(OURS, merged_into="pager:P9"), "'INC-1' was merged into 'pager:P9': merge into that one"),
+        (replace(PAGED, private=True), OURS, "'P1' is private and 'INC-1' is not"),
+    ],
+)
+async def test_what_cannot_be_one_is_not_merged(duplicate, kept, why):
+    ctx = a_context(incident=duplicate)
+    with pytest.raises(ActionError, match=why):
+        await merge.function(validated(MergeIncident, into=kept), ctx)
+    assert not ctx.effect.emitted
+
+
+async def test_who_subscribes_is_added_once_and_takes_no_part():
+    ctx = a_context(incident=replace(PAGED, subscribers=(GRACE,)), effect=an_effect(actor=ADA))
+    given = await subscribe.function(validated(SubscribeToIncident, people=["grace", "ada", "ada"]), ctx)
+    [(_, fact)] = ctx.effect.emitted
+    assert (fact.type, fact.fields, fact.own) == ("incident.subscribed", {"subscribers": (ADA,)}, True)
+    assert given.subscribers == (GRACE, ADA)
+
+
+async def test_who_is_told_already_changes_nothing():
+    ctx = a_context(incident=replace(PAGED, subscribers=(GRACE,)))
+    await subscribe.function(validated(SubscribeToIncident, people=["grace"]), ctx)
+    assert not ctx.effect.emitted

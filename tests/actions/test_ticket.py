@@ -4,9 +4,21 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actions.ticket import CloseTicket, CommentTicket, CreateTicket, UpdateTicket, close, comment, create, update
+from actions.ticket import (
+    CloseTicket,
+    CommentTicket,
+    CreateTicket,
+    SearchTickets,
+    UpdateTicket,
+    close,
+    comment,
+    create,
+    search,
+    update,
+)
+from engine.capabilities import Where
 from engine.domain import Document, Incident, Ticket
-from engine.plugins import ActionError
+from engine.plugins import ActionError, EffectClass
 from tests.fakes import ADA, FakeContext, FakePeople
 
 OURS = Incident("local:INC-1", "INC-1", "Slow")
@@ -32,6 +44,10 @@ class RecordingTickets:
     async def close(self, ticket, *, comment, effect):
         self.calls.append(("close", ticket, comment))
         return self.given
+
+    async def search(self, where, query):
+        self.calls.append(("search", where, query))
+        return [Ticket(f"local:HW-{n}", f"HW-{n}", "x", description="long") for n in range(1, 61)]
 
 
 class KnownIncidents:
@@ -125,3 +141,29 @@ def test_what_names_no_ticket_is_refused(ticket):
 
 def test_a_filed_ticket_lasts_and_a_comment_passes():
     assert [one.lasts for one in (create, update, comment, close)] == [True, False, False, False]
+
+
+async def test_a_search_gives_so_many_tickets_without_their_long_texts_and_says_how_many_there_are():
+    ctx = a_context()
+    found = await search.function(validated(SearchTickets, where={"labels": ["postmortem"]}), ctx)
+    assert ctx.tickets.calls == [("search", Where(labels=("postmortem",)), None)]
+    assert (len(found.tickets), found.tickets[0].key, found.tickets[0].description, found.count) == (
+        50,
+        "HW-1",
+        None,
+        60,
+    )
+    assert len((await search.function(validated(SearchTickets, limit=2), ctx)).tickets) == 2
+
+
+async def test_a_search_takes_the_trackers_own_language_in_place_of_a_filter():
+    ctx = a_context()
+    await search.function(validated(SearchTickets, query="sprint is empty"), ctx)
+    assert ctx.tickets.calls == [("search", Where(), "sprint is empty")]
+    with pytest.raises(ValidationError, match="either 'where' or 'query'"):
+        validated(SearchTickets, query="sprint is empty", where={"done": False})
+
+
+def test_a_search_changes_nothing_and_may_be_repeated():
+    assert (search.own_class, search.lasts) == (EffectClass.READ, False)
+    assert search.outputs["tickets"].kind == "list[ticket]"

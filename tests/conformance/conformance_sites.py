@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.calendars import parse_duration
 from engine.clock import SystemClock
-from engine.domain import Person
+from engine.domain import Entry, Person
 from engine.operations import perform
 from engine.plugins import Fact
 from engine.testing import RecordingChat, World
@@ -41,17 +41,10 @@ class Chat(RecordingChat):
 
     async def post(self, channel: str | None, text: str, *, thread: str | None, effect: Any) -> Any:
         self.calls.append(text)
-        await self._stand_still(text)
-        return await super().post(channel, text, thread=thread, effect=effect)
-
-    async def direct(self, person: Person, text: str, *, effect: Any) -> Any:
-        await self._stand_still(text)
-        return await super().direct(person, text, effect=effect)
-
-    async def _stand_still(self, text: str) -> None:
         if text in self.slow:
             self.began.set()
             await self.go_on.wait()
+        return await super().post(channel, text, thread=thread, effect=effect)
 
 
 class Site(World):
@@ -71,6 +64,12 @@ class Site(World):
     def fact(self, kind: str, name: str = "P1", *, id: str | None = None, **fields: Any) -> Fact:
         """Give what a pager says of an incident."""
         return Fact(f"incident.{kind}", self.now, "incident", f"pager:{name}", {"title": name, **fields}, id=id)
+
+    async def noted(self, name: str = "P1") -> None:
+        """Let somebody do something about an incident."""
+        entry = Entry(self.now, "Looked at it.", by=GRACE)
+        about = ("incident", f"pager:{name}")
+        await self.happens("hotwash", Fact("incident.updated", self.now, *about, actor=GRACE, engine=True, note=entry))
 
     def published_fact(self, name: str) -> Fact:
         state = {"title": name, "published": True, "content": f"{name} at {self.now}"}
@@ -109,11 +108,6 @@ class Site(World):
             await perform(application, "pause", {}, GRACE)
         finally:
             await application.stop()
-
-    async def mutes(self, subject: str, until: str, person: str = "ada") -> None:
-        """Let somebody mute a subject."""
-        await perform(self.application, "mute_subject", {"subject": subject, "until": until, "person": person}, GRACE)
-        await self.settle()
 
     async def stop(self, patience: float) -> None:
         """End the engine as one does that is asked to."""

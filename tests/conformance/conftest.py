@@ -34,14 +34,15 @@ people:
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
     """Give `site(text)`: `async with site("steps: …") as site`. Without `on:` it is `incident.declared`.
 
-    `chat` is a class of `Chat` with methods of another class of effects; `workflows` are further files.
+    `chat` is a class of `Chat` with methods of another class of effects; `people` is more of the people file;
+    `workflows` are further files.
     """
 
     @asynccontextmanager
-    async def run(text: str, *, chat: type[Chat] = Chat, **workflows: str) -> AsyncIterator[Site]:
+    async def run(text: str, *, chat: type[Chat] = Chat, people: str = "", **workflows: str) -> AsyncIterator[Site]:
         (tmp_path / "workflows").mkdir()
         (tmp_path / "hotwash.yaml").write_text(PROJECT)
-        (tmp_path / "people.yaml").write_text(PEOPLE)
+        (tmp_path / "people.yaml").write_text(PEOPLE + people)
         for name, source in {"flow": text, **workflows}.items():
             head = "" if "\non:" in f"\n{source}" else "on: incident.declared\n"
             (tmp_path / "workflows" / f"{name}.yaml").write_text(head + source)
