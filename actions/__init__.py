@@ -8,6 +8,7 @@ from actions import calendar, chat, document, event, http, incident, ticket
 from actions.providers.console import Console
 from actions.providers.http import Http
 from actions.providers.ics import Ics
+from actions.providers.jira import JiraProvider
 from actions.providers.local import Local
 from actions.providers.markdown import Markdown
 from actions.providers.pagerduty import PagerDuty
@@ -37,6 +38,7 @@ ALL: tuple[Declaration, ...] = (
     Console,
     Http,
     Ics,
+    JiraProvider,
     Local,
     cast(Provider, Markdown),  # a type checker does not see that a decorator replaced the class
     PagerDuty,

@@ -245,7 +245,7 @@ class Tickets(Protocol):
     async def search(self, where: Where, query: str | None) -> Sequence[Ticket]:
         """Give the tickets that fit `where`, and `query` in the tracker's own language where it has one."""
 
-    async def changed(self, cursor: str | None) -> Changes:
+    async def changes(self, cursor: str | None) -> Changes:
         """Give what changed since `cursor`."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from triggers import alert, document, incident, manual, on_call, review, schedule, ticket, webhook, workflow
 from triggers.sources.alertmanager import Alertmanager
 from triggers.sources.generic import Generic
+from triggers.sources.jira import Jira
 from triggers.sources.pagerduty import PagerDuty
 
 ALL = (
@@ -33,4 +34,5 @@ ALL = (
     PagerDuty,
     Alertmanager,
     Generic,
+    Jira,
 )

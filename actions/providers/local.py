@@ -113,7 +113,7 @@ class LocalTickets:
         found = [ticket async for ticket in tickets if self._fits(ticket, where)]
         return sorted(found, key=lambda ticket: (ticket.created_at or _LONG_AGO, ticket.id), reverse=True)
 
-    async def changed(self, cursor: str | None) -> Changes:
+    async def changes(self, cursor: str | None) -> Changes:
         """Give nothing: every change of a local ticket is an event already."""
         return Changes((), cursor or "")
 
@@ -283,9 +283,9 @@ class LocalDesk:
         """Give the tickets that fit."""
         return await self.tickets.search(where, query)
 
-    async def changed(self, cursor: str | None) -> Changes:
+    async def changes(self, cursor: str | None) -> Changes:
         """Give nothing: every change is an event already."""
-        return await self.tickets.changed(cursor)
+        return await self.tickets.changes(cursor)
 
     @own_rows
     async def declare(self, title: str, *, effect: Effect, **details: Any) -> Incident:

@@ -92,7 +92,7 @@ class RecordingTickets:
         fits = (t for t in self.tickets.values() if set(where.labels) <= set(t.labels))
         return [ticket for ticket in fits if where.done is None or ticket.done == where.done]
 
-    async def changed(self, cursor: str | None) -> Changes:
+    async def changes(self, cursor: str | None) -> Changes:
         return Changes((), cursor or "")
 
     def _called(self, what: str, ref: str) -> Ticket:
