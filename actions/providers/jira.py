@@ -515,7 +515,8 @@ def _status(jira: Jira, raw: Any) -> dict[str, Any]:
 
 
 def _labels(jira: Jira, raw: Any) -> dict[str, Any]:
-    return {"labels": tuple(one for one in raw or () if isinstance(one, str) and not one.startswith(OURS))}
+    listed = raw if isinstance(raw, list) else ()
+    return {"labels": tuple(one for one in listed if isinstance(one, str) and not one.startswith(OURS))}
 
 
 def _project(jira: Jira, raw: Any) -> dict[str, Any]:

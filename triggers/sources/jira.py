@@ -38,6 +38,9 @@ class JiraWebhook(Options):
     Example:
         tracker:
           provider: jira
+          server: https://example.atlassian.net
+          user: hotwash@example.com
+          token: ${JIRA_TOKEN}
           webhook_secret: ${JIRA_WEBHOOK_SECRET}
     """
 
