@@ -25,7 +25,7 @@ from engine.runs.executor import Begun
 from engine.runs.hub import Hub
 from engine.runs.rows import RECORD, RUN, going_about, save_row, wake, wake_about
 from engine.runs.state import DRY, Run
-from engine.store.codec import dumps, encode, micros
+from engine.store.codec import dumps, encode, instant, micros
 from engine.store.journal import Direct, StorageUnavailable, Undrafted, Writing
 from engine.store.lookups import Lookups, Uncommitted, Unsettled, event_of, identity
 from engine.store.tables import insert
@@ -34,6 +34,7 @@ from engine.workflow.model import Workflow
 
 _VERDICT = insert(verdicts_table, "event", "workflow", "kind", "run", "detail", "at")
 _SAME = "SELECT id, uid, state, round, dry FROM runs WHERE workflow = ? AND key = ? AND dry = ?"
+_SETTLING = "SELECT due FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?"
 #: Events that are matched between two looks at what else there is to do.
 CHUNK = 100
 #: How long matching is left alone after the database could not be written.
@@ -228,6 +229,36 @@ class Intake:
         kind, _, detail = next(one for one in matching.told if one[1] == workflow.id)
         return kind, detail
 
+    async def replay(self, number: int, workflow: str | None, by: str) -> Sequence[tuple[str, str, Mapping[str, Any]]]:
+        """Look at a recorded event again, for the loaded workflows; give their verdicts once they are committed.
+
+        No state is changed by it, and nothing is woken that waits. Conditions are looked at on the state as it is now.
+
+        Args:
+            number: the event's row.
+            workflow: this one alone; None stands for all that listen.
+            by: the name of whoever wants it, which the verdicts keep.
+
+        Raises:
+            NotStarted: there is nothing that could be looked at.
+            StorageUnavailable: nothing was written.
+        """
+
+        def write(cursor: Direct) -> _MatchWrite:
+            row = cursor.execute("SELECT * FROM events WHERE id = ?", (number,)).fetchone()
+            _refuse_unreadable(row)
+            event, world = event_of(row), Lookups(cursor.connection, self.hub.directory, self.hub.clock.now())
+            listening = [one for one in self.listeners.of(event.type) if workflow in (None, one[0].id)]
+            found = [match(w, use, index, event, world) for w, use, index in listening]
+            matching = _MatchWrite(self, number, event, [one for one in found if one is not None], replayed=by)
+            matching.woken = matching(cursor)
+            return matching
+
+        async with self._lock:
+            matching = await self.hub.journal.transact(write)
+        self._after(matching.woken, matching)
+        return matching.told
+
     # --- matching ----------------------------------------------------------------------------------------------------
 
     async def _match_all(self) -> None:
@@ -300,7 +331,7 @@ class Intake:
 
     def _after(self, woken: list[int], write: _MatchWrite) -> None:
         event = write.event
-        if write.settled is None:
+        if write.settled is None and write.replayed is None:
             self.hub.tell("event.received", _received(event), id=event.id, type=event.type, subject=event.subject)
             self._kept.add(self.listeners.set_of(event.type)[0])
             if event.type in self.stirs:
@@ -336,7 +367,7 @@ class Intake:
             row = self.hub.reader.execute("SELECT * FROM events WHERE id = ?", (wait["event"],)).fetchone()
             event = event_of(row)
             matches = self._settled(wait, event, self.hub.lookups())
-            write = _MatchWrite(self, int(row["id"]), event, matches, settled=number)
+            write = _MatchWrite(self, int(row["id"]), event, matches, settled=number, replayed=wait["value"])
             woken = await self.hub.journal.transact(write)
         self._after(woken, write)
 
@@ -367,6 +398,7 @@ class _MatchWrite:
     event: Event
     matches: list[Match]
     settled: int | None = None
+    replayed: str | None = None  #: who wants an event looked at again that was matched before
     told: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     world: Uncommitted | None = None  #: where it is part of the draft that accepts the event
     first: bool = False  #: whether the subject was not known before the event
@@ -382,7 +414,7 @@ class _MatchWrite:
             return woken  # the state was left between the look and this
         for one in self.matches:
             woken += self._take(tx, one, now)
-        if self.settled is not None:
+        if self.settled is not None or self.replayed is not None:
             return woken
         self._leave_states(tx)
         if not self.first:
@@ -400,7 +432,7 @@ class _MatchWrite:
             return []
         if one.kind == "start":
             return self._start(tx, one, now)
-        if one.kind in KEPT or one.keep:
+        if one.kind in KEPT or one.keep or self.replayed is not None:
             self._verdict(tx, one.workflow.id, one.kind, None, dict(one.detail), now)
         return []
 
@@ -425,7 +457,7 @@ class _MatchWrite:
         times = (micros(now), micros(now))
         number = tx.insert(RUN, (uid, *values, *about_what, "running", event.depth, wakes, *times, int(dry)))
         tx.touch(about, ("runs about", event.subject))
-        if self.settled is not None or one.inputs:
+        if self._is_later or one.inputs:
             self._round(tx, number, 1, now, one.inputs)
         self._verdict(tx, workflow.id, "start", number, {"run": uid, "key": key, **self._how(one, dry)}, now)
         if self.world is None:
@@ -461,10 +493,15 @@ class _MatchWrite:
     def _round(
         self, tx: Writing, run: int, number: int, now: datetime, inputs: Mapping[str, Any] | None = None
     ) -> None:
-        """Record that a round begins, and the newest event then: in a settle time, others came after its own."""
-        since = self.number if self.settled is None else tx.newest("events")
+        """Record that a round begins, and the newest event then, where others came after its own."""
+        since = tx.newest("events") if self._is_later else self.number
         data = {"n": number, "event": self.event.id, "since": since, **({"inputs": inputs} if inputs else {})}
         tx.add(RECORD, (run, "", "round", dumps(data), micros(now)))
+
+    @property
+    def _is_later(self) -> bool:
+        """Whether other events may have come since the one that this is about."""
+        return self.settled is not None or self.replayed is not None
 
     def _how(self, one: Match, dry: bool) -> dict[str, Any]:
         """Give what a verdict says of a start: who decided it by hand, and that it is of a dry run."""
@@ -489,22 +526,29 @@ class _MatchWrite:
             self._verdict(tx, one.workflow.id, "left", None, {}, now)
             return
         owner = (one.workflow.id, one.use.name, self.event.subject)
+        if self.replayed is not None and (known := tx.one(_SETTLING, owner, ("settling", *owner))) is not None:
+            until = instant(known["due"])  # of a later event, or of this one
+            self._verdict(tx, one.workflow.id, "settling", None, {"until": until.isoformat()}, now)
+            return
         tx.execute("DELETE FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?", owner)
         tx.touch(("settling", *owner))
         assert one.due is not None
         tx.execute(
-            "INSERT INTO waits (path, kind, due, workflow, trigger, subject, event)"
-            " VALUES (?, 'settle', ?, ?, ?, ?, ?)",
-            (DRY if self.intake.hub.dry_run else "", micros(one.due), *owner, self.number),
+            "INSERT INTO waits (path, kind, due, workflow, trigger, subject, event, value)"
+            " VALUES (?, 'settle', ?, ?, ?, ?, ?, ?)",
+            (DRY if self.intake.hub.dry_run else "", micros(one.due), *owner, self.number, self.replayed),
         )
         self._verdict(tx, one.workflow.id, "settling", None, {"until": one.due.isoformat()}, now)
 
     def _left(self, tx: Writing, left_by: Sequence[str]) -> bool:
-        """Whether the subject has left the state already, where the event that names it comes late."""
+        """Whether the subject has left the state already, where the event that names it comes late, or again."""
         marks = ", ".join("?" * len(left_by))
+        upto = self.number if self.replayed is None else tx.newest("events") + 1
+        time = micros(self.event.time)
         row = tx.one(
-            f"SELECT 1 FROM events WHERE subject = ? AND id < ? AND time > ? AND type IN ({marks}) LIMIT 1",
-            (self.event.subject, self.number, micros(self.event.time), *left_by),
+            "SELECT 1 FROM events WHERE subject = ? AND id < ? AND (time > ? OR (time = ? AND id > ?))"
+            f" AND type IN ({marks}) LIMIT 1",
+            (self.event.subject, upto, time, time, self.number, *left_by),
             ("subject", self.event.subject_type, self.event.subject),
             own=True,  # it is the newest
         )
@@ -555,8 +599,22 @@ class _MatchWrite:
     def _verdict(
         self, tx: Writing, workflow: str, kind: str, run: int | None, detail: dict[str, Any], now: datetime
     ) -> None:
+        if self.replayed is not None:
+            version = next((one.workflow.version for one in self.matches if one.workflow.id == workflow), None)
+            detail = {**detail, "replayed": self.replayed, "version": version}
         tx.add(_VERDICT, (self.number, workflow, kind, run, dumps(detail), micros(now)))
         self.told.append((kind, workflow, {key: encode(value) for key, value in detail.items()}))
+
+
+def _refuse_unreadable(row: sqlite3.Row) -> None:
+    """Refuse to look again at an event that was not looked at, or of which only the identity is left."""
+    name = f"{row['type']} {row['uid']}"
+    if row["data"] is None:
+        raise NotStarted(f"what {name} said was pruned: there is nothing left to look at")
+    if row["state"] == "new":
+        raise NotStarted(f"{name} has not been looked at yet: that happens by itself")
+    if row["state"] == "ignored":
+        raise NotStarted(f"{name} is for no workflow: {row['reason']}")
 
 
 def _forget(cursor: Any, wait: int) -> bool:

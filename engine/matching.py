@@ -380,6 +380,8 @@ def sentence(kind: str, detail: Mapping[str, Any] | None = None) -> str:
         text += f": {detail['stop_when']}"
     if detail.get("by"):
         text += f" by hand, by {detail['by']}: 'if' was not looked at"
+    if detail.get("replayed"):
+        text += f"; replayed by {detail['replayed']}"
     return text
 
 

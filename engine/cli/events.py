@@ -1,4 +1,4 @@
-"""`hotwash events`: look at events, and send or sign some of one's own."""
+"""`hotwash events`: look at events, replay one, and send or sign some of one's own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from engine.cli import client, exits, output, reading
+from engine.cli.client import JsonOption
 from engine.cli.project import Project, ProjectOption, open_project
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -22,11 +23,27 @@ ConnectionOption = Annotated[
 
 @app.callback()
 def events() -> None:
-    """Look at events, and send or sign some of one's own."""
+    """Look at events, replay one, and send or sign some of one's own."""
 
 
 app.command("list")(reading.list_events)
 app.command("show")(reading.show_event)
+
+
+@app.command()
+def replay(
+    event: reading.EventArgument,
+    workflow: Annotated[
+        str | None, typer.Argument(metavar="[WORKFLOW]", help="This workflow alone; without one, all that listen.")
+    ] = None,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Match a recorded event again against the current files: for one that was added or mended since.
+
+    What already ran for it does not run again, and nothing else changes. Conditions are looked at on the state of now.
+    """
+    client.show(client.perform(project, "replay_event", event=event, workflow=workflow), json)
 
 
 @app.command()

@@ -345,7 +345,9 @@ _SENTENCES: Mapping[str, Callable[[Report, Times], str | None]] = {
     "repeated": _repeated,
     "stopping": lambda d, t: f"is to end: {d['reason']}",
     "failing": _failing,
-    "retried": lambda d, t: "goes on at the step that failed" + _by(d),
+    "retried": lambda d, t: (
+        f"goes on {'with the file of then' if d.get('version') else 'at the step that failed'}" + _by(d)
+    ),
     "ended": _ended,
 }
 

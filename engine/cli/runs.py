@@ -24,9 +24,16 @@ app.command("show")(reading.show_run)
 
 
 @app.command()
-def retry(run: RunArgument, project: ProjectOption = None, json: JsonOption = False) -> None:
+def retry(
+    run: RunArgument,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="Go on with the current file, if it still has every step that is done.")
+    ] = False,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
     """Let a failed run go on at the step that failed, in the run's own version of its workflow."""
-    client.show(client.perform(project, "retry_run", run=run), json)
+    client.show(client.perform(project, "retry_run", run=run, latest=latest or None), json)
 
 
 @app.command()

@@ -40,6 +40,7 @@ from engine.operations.incidents import (
 )
 from engine.operations.pauses import PauseWorkflow, pause, resume
 from engine.operations.questions import AnswerQuestion, answer_question
+from engine.operations.replaying import ReplayEvent, replay_event
 from engine.operations.runs import CancelRun, DecideRun, RetryRun, cancel_run, decide_run, retry_run
 from engine.operations.starting import StartWorkflow, start_workflow
 from engine.operations.tickets import (
@@ -87,6 +88,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "close_ticket": Operation(close_ticket, TurnTicket),
     "reopen_ticket": Operation(reopen_ticket, TurnTicket),
     "answer_question": Operation(answer_question, AnswerQuestion),
+    "replay_event": Operation(replay_event, ReplayEvent),
     "start_workflow": Operation(start_workflow, StartWorkflow),
     "retry_run": Operation(retry_run, RetryRun),
     "cancel_run": Operation(cancel_run, CancelRun),

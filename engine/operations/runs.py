@@ -16,11 +16,15 @@ from pydantic import Field, model_validator
 from engine.application import Application
 from engine.domain import Person
 from engine.operations.base import MOST_NAMED, Done, Inputs, NotFound, Refused
+from engine.operations.workflows import current_workflow
 from engine.runs import children
+from engine.runs.latest import missing
 from engine.runs.rows import RECORD, forget_waits, load_state, run_of, save_row, wake
-from engine.runs.state import Leaf, RunState
+from engine.runs.state import Leaf, Record, RunState
+from engine.store import naming
 from engine.store.codec import dumps, micros
 from engine.store.journal import Direct
+from engine.workflow.model import Workflow
 
 Decision = Literal["repeat", "skip", "done"]
 
@@ -36,6 +40,7 @@ class RetryRun(Inputs):
     """A run that failed."""
 
     run: str = Field(min_length=1, max_length=300, description="Its id, a beginning or an end of it, or its number.")
+    latest: bool = Field(default=False, description="Go on with the current file, not with the run's own version.")
 
 
 class CancelRun(Inputs):
@@ -66,26 +71,38 @@ class DecideRun(Inputs):
 
 
 async def retry_run(application: Application, actor: Person, params: RetryRun) -> Done:
-    """Let a failed run go on at the step that failed, in the run's own version."""
+    """Let a failed run go on at the step that failed, in the run's own version.
+
+    With `latest` it goes on with the current file, if every step that it has behind it is still there with the same id
+    and action; its `vars` are then evaluated anew.
+    """
     number = _find(application, params.run)
+    name = application.reader.execute("SELECT workflow FROM runs WHERE id = ?", (number,)).fetchone()["workflow"]
+    latest = await current_workflow(application, name) if params.latest else None
     now = application.clock.now()
 
     def write(cursor: Direct) -> str:
         row = _row(cursor, number)
-        if row["state"] == "held" and row["reason"] is not None:  # put aside: it could not be advanced
-            _set_going(cursor, number, now)
-            return str(row["uid"])
-        if row["state"] != "failed":
+        is_shelved = row["state"] == "held" and row["reason"] is not None  # put aside: it could not be advanced
+        if not is_shelved and row["state"] != "failed":
             raise Refused(f"{row['uid']} is {_shown(row['state'])}: only a run that failed can be retried")
-        _refuse_forgotten(cursor, row)
-        _record(cursor, number, "", "retried", {"by": actor}, now)
+        retried: dict[str, Any] = {"by": actor}
+        if not is_shelved:
+            _refuse_forgotten(cursor, row)
+        if latest is not None:
+            retried["version"] = latest.version
+            _refuse_missing(cursor, row, latest, retried)
+            cursor.execute("UPDATE runs SET version = ? WHERE id = ?", (latest.version, number))
+        if not is_shelved:
+            _record(cursor, number, "", "retried", retried, now)
         _set_going(cursor, number, now)
         return str(row["uid"])
 
     uid = await application.hub.journal.transact(write)
-    application.tell("run.retried", f"{uid} goes on: retried by {actor.name}", run=uid)
+    where = "with the current file" if latest is not None else "at the step that failed"
+    application.tell("run.retried", f"{uid} goes on {where}: retried by {actor.name}", run=uid)
     _pass_on(application, [number])
-    return Done(f"{uid} goes on at the step that failed", {"run": uid})
+    return Done(f"{uid} goes on {where}", {"run": uid})
 
 
 async def cancel_run(application: Application, actor: Person, params: CancelRun) -> Done:
@@ -130,29 +147,15 @@ async def decide_run(application: Application, actor: Person, params: DecideRun)
 
 
 def _find(application: Application, ref: str) -> int:
-    """Give the number of the run that a text names: its id, its number, or a unique beginning or end of it.
-
-    A number is never taken as the beginning of an id: nobody shall cancel a run by accident.
-    """
-    wanted = ref.strip().removeprefix("#")
-    arguments: dict[str, int | str]
-    if wanted.isascii() and wanted.isdigit() and len(wanted) < 19:
-        condition, arguments = "id = :number", {"number": int(wanted)}
-    else:
-        begin = wanted if wanted.startswith("run_") else f"run_{wanted}"
-        condition = "length(:begin) > 4 AND substr(uid, 1, length(:begin)) = :begin"
-        condition += " OR length(:end) >= 4 AND substr(uid, -length(:end)) = :end"
-        arguments = {"begin": begin, "end": wanted}
-    rows = application.reader.execute(
-        f"SELECT id, uid FROM runs WHERE {condition} ORDER BY id LIMIT {MOST_NAMED + 1}", arguments
-    ).fetchall()
-    if len(rows) == 1:
-        return int(rows[0]["id"])
-    if rows:
-        raise NotFound(f"several runs are called '{ref}': {', '.join(row['uid'] for row in rows[:MOST_NAMED])}")
-    newest = application.reader.execute("SELECT uid FROM runs ORDER BY id DESC LIMIT 3").fetchall()
-    there = f"the newest are {', '.join(row['uid'] for row in newest)}" if newest else "there are none yet"
-    raise NotFound(f"no run is called '{ref}'; {there}")
+    """Give the number of the run that a text names (`engine.store.naming`)."""
+    try:
+        return int(naming.find(application.reader, "runs", ref)["id"])
+    except naming.Ambiguous as several:
+        raise NotFound(str(several)) from None
+    except naming.NotFound:
+        newest = application.reader.execute("SELECT uid FROM runs ORDER BY id DESC LIMIT 3").fetchall()
+        there = f"the newest are {', '.join(row['uid'] for row in newest)}" if newest else "there are none yet"
+        raise NotFound(f"no run is called '{ref}'; {there}") from None
 
 
 def _going_on(application: Application, workflow: str) -> list[int]:
@@ -180,6 +183,17 @@ def _refuse_forgotten(cursor: Direct, row: sqlite3.Row) -> None:
     ).fetchone()
     if kept is None:
         raise Refused(f"{row['uid']} failed so long ago that what it did is not kept any more: it cannot go on")
+
+
+def _refuse_missing(cursor: Direct, row: sqlite3.Row, latest: Workflow, retried: Mapping[str, Any]) -> None:
+    """Refuse to go on in a version that does not have what the run has behind it."""
+    state = load_state(cursor.connection, run_of(row))
+    if state.failing is not None:
+        state.apply(Record("", "retried", retried))
+    wrong = missing(cursor.connection, latest, state)
+    if wrong:
+        shown = "; ".join(wrong[:MOST_NAMED]) + ("; …" if len(wrong) > MOST_NAMED else "")
+        raise Refused(f"{row['uid']} cannot go on with the current '{latest.id}': {shown}")
 
 
 def _row(cursor: Direct, number: int) -> sqlite3.Row:

@@ -11,9 +11,9 @@ from engine.application import Application
 from engine.domain import SUBJECTS, Person
 from engine.intake import NotStarted
 from engine.matching import LISTENER
-from engine.operations.base import BadInput, Done, Inputs, NotFound, Refused, find_kept
+from engine.operations.base import BadInput, Done, Inputs, Refused, find_kept
+from engine.operations.workflows import current_workflow
 from engine.plugins import Fact
-from engine.problems import did_you_mean
 from engine.store.codec import encode
 from engine.workflow import inputs
 from engine.workflow.inputs import BadInputs
@@ -46,10 +46,7 @@ async def start_workflow(application: Application, actor: Person, params: StartW
     `run` is the run, `started` whether it is new: a workflow that ran for the same subject is not started again unless
     `again` says so. A run that was stopped is taken up.
     """
-    if not application.started:  # what is matched must be kept, and nothing is loaded before the start
-        application.library.load()
-        await application.intake.loaded(application.library.current)
-    workflow = _workflow(application, params.workflow)
+    workflow = await _workflow(application, params.workflow)
     given, subject = _given(application, workflow, params)
     fact = Fact(
         "manual",
@@ -77,15 +74,8 @@ async def start_workflow(application: Application, actor: Person, params: StartW
     return Done(message, {"run": run, "key": detail["key"], "started": started, "verdict": kind, "dry_run": bool(dry)})
 
 
-def _workflow(application: Application, name: str) -> Workflow:
-    current = application.library.current
-    workflow = current.get(name)
-    if workflow is None:
-        faults = [p for p in application.library.problems if p.severity == "error" and p.span is not None]
-        broken = next((p for p in faults if p.span and p.span.file.rpartition("/")[2].partition(".")[0] == name), None)
-        if broken is not None:
-            raise Refused(f"'{name}' has mistakes and is not loaded: {broken.message}; 'hotwash check' says where")
-        raise NotFound(f"no workflow is called '{name}'; {did_you_mean(name, current, 'workflows')}")
+async def _workflow(application: Application, name: str) -> Workflow:
+    workflow = await current_workflow(application, name)
     if all(use.name != "manual" for use in workflow.triggers):
         others = ", ".join(dict.fromkeys(use.name for use in workflow.triggers)) or "a call by another workflow"
         raise Refused(f"'{name}' is not started by hand but by {others}: add 'manual' under its 'on'")

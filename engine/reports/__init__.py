@@ -8,7 +8,7 @@ from engine.reports.events import list_events, show_event
 from engine.reports.explaining import explain_event
 from engine.reports.overview import status
 from engine.reports.runs import STATES, list_runs, show_run
-from engine.reports.values import Ambiguous, NotFound
+from engine.store.naming import Ambiguous, NotFound
 
 __all__ = [
     "STATES",

@@ -9,9 +9,10 @@ from typing import Any
 
 from engine.matching import LISTENER, sentence
 from engine.reports.runs import held
-from engine.reports.values import cut, find, iso, label, plain, read
+from engine.reports.values import cut, iso, label, plain, read
 from engine.runs.interpreter import ANSWERED
 from engine.store.codec import decode
+from engine.store.naming import find
 
 
 def list_events(

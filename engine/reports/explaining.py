@@ -17,9 +17,10 @@ from engine.domain import Event
 from engine.matching import KEPT, Match, evaluate, listener_of, match
 from engine.reports.events import event as event_report
 from engine.reports.events import said, say, verdicts
-from engine.reports.values import find, iso, plain
+from engine.reports.values import iso, plain
 from engine.store.codec import encode, instant, micros
 from engine.store.lookups import Lookups, event_of, subject_of
+from engine.store.naming import find
 from engine.workflow.library import UnreadableVersion, WorkflowLibrary
 from engine.workflow.model import TriggerUse, Workflow
 
@@ -48,7 +49,7 @@ def explain_event(
     """
     row = find(reader, "events", ref)
     explaining = _Explaining(reader, row, event_of(row), workflows, world)
-    versions = explaining.versions()
+    versions = explaining.versions() + explaining.replayed()
     listening = [(name, version) for name, version in versions if workflow in (None, name)]
     outcomes = [explaining.outcome(name, version) for name, version in listening]
     others = (one for name, one in sorted(workflows.current.items()) if workflow in (None, name))
@@ -108,12 +109,23 @@ class _Explaining:
             return [(name, version) for name, version in json.loads(stored["versions"])]
         return [(one.id, one.version) for one in self.library.current.values() if one.listens_to(self.event.type)]
 
+    def replayed(self) -> list[tuple[str, str]]:
+        """Give the workflows that were asked about the event only when it was replayed, in their version of then."""
+        rows = self.reader.execute(
+            "SELECT workflow, json_extract(detail, '$.version') AS version FROM verdicts"
+            " WHERE event = ? AND json_extract(detail, '$.replayed') IS NOT NULL ORDER BY id",
+            (self.row["id"],),
+        ).fetchall()
+        asked = {name for name, _ in self.versions()}
+        return list({row["workflow"]: row["version"] for row in rows if row["workflow"] not in asked}.items())
+
     def outcome(self, name: str, version: str) -> dict[str, Any]:
         """Give what became of the event in one workflow."""
         history = verdicts(self.reader, self.row["id"], name)
-        if not history:
-            history = [self._computed(name, version)]
-        elif history[-1]["kind"] == "settling":
+        if not history or (history[0]["detail"].get("replayed") and (name, version) in self.versions()):
+            history = [self._computed(name, version), *history]  # what left no row comes before what was replayed
+        version = history[-1]["detail"].get("version") or version
+        if history[-1]["kind"] == "settling":
             history += self._after_settling(name, version, history[-1])
         last = history[-1]
         return {

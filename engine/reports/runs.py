@@ -6,11 +6,12 @@ import json
 import sqlite3
 from typing import Any
 
-from engine.reports.values import CUT, cut, find, iso, plain, read, subject, subject_names
+from engine.reports.values import CUT, cut, iso, plain, read, subject, subject_names
 from engine.runs.active import is_held
 from engine.runs.children import CALLED
 from engine.runs.rows import load_state, run_of
 from engine.store.codec import micros
+from engine.store.naming import find
 from engine.workflow.calling import CALL
 
 #: The states a run may be in, those that go on first.

@@ -1,4 +1,4 @@
-"""What reports are made of: stored values as plain JSON, and rows found by what people call them."""
+"""What reports are made of: stored values as plain JSON, and what people call them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,6 @@ from engine.store.codec import instant
 #: Texts in summaries are cut to this many characters.
 CUT = 200
 _NAMES = ("name", "key", "title", "what", "text", "id")
-
-
-class NotFound(LookupError):
-    """Nothing here is called that; the text says what was looked for, `kind` whether a run or an event."""
-
-    def __init__(self, message: str, kind: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-class Ambiguous(NotFound):
-    """Several are called that; the text names them."""
 
 
 def iso(micros: int | None) -> str | None:
@@ -75,45 +63,6 @@ def label(value: Any) -> str:
         named = next((value[name] for name in _NAMES if isinstance(value.get(name), str)), None)
         return named if named is not None else ", ".join(f"{key}: {label(item)}" for key, item in value.items())
     return str(value)
-
-
-#: So many signs of the end of an id name it.
-SHORTEST_END = 4
-
-
-def find(reader: sqlite3.Connection, table: str, ref: str) -> sqlite3.Row:
-    """Give the row of `runs` or `events` that a text names: its uid, its number, or a unique beginning or end of it.
-
-    Ids of one time begin alike, so four signs of an end name one better.
-
-    Raises:
-        NotFound: there is none, or there are several.
-    """
-    kind = {"runs": "run", "events": "event"}[table]
-    prefix = {"runs": "run_", "events": "evt_"}[table]
-    found: sqlite3.Row | None
-    number = ref.removeprefix("#")
-    if number.isascii() and number.isdigit() and len(number) < 19:
-        found = reader.execute(f"SELECT * FROM {table} WHERE id = ?", (int(number),)).fetchone()
-        if found is None:  # a number is never taken as the beginning of an id
-            raise NotFound(f"there is no {kind} '{ref}'", kind)
-        return found
-    begin = ref if ref.startswith(prefix) else prefix + ref
-    rows = reader.execute(
-        f"SELECT * FROM {table} WHERE uid >= ? AND uid < ? ORDER BY uid LIMIT 6", (begin, begin + "\U0010ffff")
-    ).fetchall()
-    if not rows and len(ref) >= SHORTEST_END:
-        values = (-len(ref), ref)
-        rows = reader.execute(f"SELECT * FROM {table} WHERE substr(uid, ?) = ? ORDER BY uid LIMIT 6", values).fetchall()
-    exact = [row for row in rows if row["uid"] == begin]
-    if not rows or begin == prefix:
-        raise NotFound(f"there is no {kind} '{ref}'", kind)
-    if not exact and len(rows) > 1:
-        names = ", ".join(row["uid"] for row in rows[:5])
-        more = " …" if len(rows) > 5 else ""
-        raise Ambiguous(f"several {kind}s are called '{ref}': {names}{more}", kind)
-    found = (exact or rows)[0]
-    return found
 
 
 def subject_names(reader: sqlite3.Connection, rows: Iterable[Mapping[str, Any] | sqlite3.Row]) -> dict[Any, Any]:

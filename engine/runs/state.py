@@ -153,10 +153,15 @@ class RunState:
         self.pauses[path] = Pause(data["n"], done=bool(data["done"]))
         self._take(data)
 
-    def _retried(self, _path: str, _data: Mapping[str, Any]) -> None:
-        """Begin what failed anew; what `on_failure` did was about that failure and is forgotten."""
+    def _retried(self, _path: str, data: Mapping[str, Any]) -> None:
+        """Begin what failed anew; what `on_failure` did was about that failure and is forgotten.
+
+        In another version of the file, the `if` of what failed and the `vars` are what they are there.
+        """
+        latest = data.get("version") is not None
+        tables: list[dict[str, Any]] = [self.leaves, self.answers, self.asking]
         for path in (self.failing or {}).get("paths", ()):
-            for table in (self.leaves, self.answers, self.asking):
+            for table in (*tables, self.decided) if latest else tables:
                 table.pop(path, None)
             for near in [p for p in self.deadlines if p == path or within(p, path) or within(path, p)]:
                 del self.deadlines[near]
@@ -165,6 +170,7 @@ class RunState:
             for path in [p for p in table if within(p, "on_failure") or within(p, "owner")]:
                 del table[path]
         self.retries += 1
+        self.vars = None if latest else self.vars
         self.failing, self.stopping, self.ended = None, None, None
 
     def _begin_again(self) -> None:
