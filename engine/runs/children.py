@@ -93,12 +93,11 @@ def _new(tx: Writing, run: Run, command: Call, now: datetime) -> int:
     if called is None:
         raise Changed
     _keep_version(tx, called, at)
-    about = (called.workflow.subject, called.subject) if called.subject is not None else (None, None)
     values = (subjects.new_id("run", now), called.workflow.id, command.identity, called.workflow.version, 1)
     number = tx.insert(
         RUN,
         (
-            *(*values, run.round_event, run.round_event, CALLED, *about),
+            *(*values, run.round_event, run.round_event, CALLED, *_about(called)),
             *("running", run.depth + 1, 1, at, at, int(called.dry)),
         ),
     )
@@ -106,13 +105,17 @@ def _new(tx: Writing, run: Run, command: Call, now: datetime) -> int:
     return number
 
 
+def _about(called: Called) -> tuple[str | None, str | None]:
+    return (called.workflow.subject, called.subject) if called.subject is not None else (None, None)
+
+
 def _take_up(tx: Writing, run: Run, called: Called | None, row: sqlite3.Row, at: int) -> None:
     if called is None:
         raise Changed
     _keep_version(tx, called, at)
     tx.execute(
-        "UPDATE runs SET round = round + 1, round_event = ?, version = ? WHERE id = ?",
-        (run.round_event, called.workflow.version, row["id"]),
+        "UPDATE runs SET round = round + 1, round_event = ?, version = ?, subject_type = ?, subject = ? WHERE id = ?",
+        (run.round_event, called.workflow.version, *_about(called), row["id"]),
     )
     _set_going(tx, row["id"], at)
     _begin_round(tx, row["id"], row["round"] + 1, run, called, at)

@@ -12,10 +12,13 @@ from tests.crash.driver import Crash
 MOST = 31
 
 
-async def cut_at(folder: Path, launcher: Launcher, **dies: Any) -> Crash:
-    """Run one workflow with an effect of each class, in an engine that kills itself `before` or `after` a commit."""
+async def cut_at(folder: Path, launcher: Launcher, kind: str = "chain", **dies: Any) -> Crash:
+    """Run one workflow, by default with an effect of each class, in an engine that kills itself beside a commit.
+
+    `before` or `after` says which commit.
+    """
     async with Crash(folder / "project", 1, launcher, likely=0.0, answers=False) as crash:
-        order = crash.order()
+        order = crash.order(kind)
         await crash.start(**dies)
         await crash.deliver(order)
         await crash.until(lambda: not crash.child.there or (order.accepted and crash.settled()), "a kill, or the end")

@@ -1,7 +1,8 @@
 """The project that the crash test runs: workflows that between them have whatever a kill can cut in two.
 
-An event's `key` names its occasion. What an effect does says so with that key: `k17/post`, `k17/ticket/b`. So the
-recorder can tell two performances of one effect from two effects without trusting the engine's identities.
+An event's `key` names its occasion; a run that another calls has one of its own, `k17/x`. What an effect does says so
+with that key: `k17/post`, `k17/ticket/b`. So the recorder can tell two performances of one effect from two effects
+without trusting the engine's identities.
 """
 
 from __future__ import annotations
@@ -239,7 +240,66 @@ steps:
       text: "${{{{ alert.fingerprint }}}}/${{{{ 'late' if steps.over.timed_out else 'released' }}}}"
 """
 
-WORKFLOWS = {"chain": CHAIN, "after": AFTER, "ask": ASK, "chase": CHASE, "refuse": REFUSE, "alert": ALERT}
+CALLS = f"""\
+on:
+  webhook: {{name: orders}}
+if: event.data.kind == "calls"
+once_per: event.data.key
+steps:
+  - id: before
+    uses: chat.nudge
+    {_CAREFUL}
+    with:
+      to: ada
+      text: "${{{{ event.data.key }}}}/before"
+  - id: one
+    uses: workflow.called
+    with:
+      about: "${{{{ event.data.key }}}}/one"
+  - id: each
+    for_each: '["x", "y"]'
+    uses: workflow.called
+    with:
+      about: "${{{{ event.data.key }}}}/${{{{ item }}}}"
+  - id: end
+    uses: chat.nudge
+    {_CAREFUL}
+    with:
+      to: ada
+      text: "${{{{ steps.one.key }}}}/end"
+"""
+
+CALLED = f"""\
+inputs:
+  about: {{type: text, required: true}}
+steps:
+  - id: file
+    uses: ticket.create
+    {_CAREFUL}
+    with:
+      title: "${{{{ inputs.about }}}}/ticket"
+  - id: nap
+    wait: {EVERY}s
+  - id: tell
+    uses: chat.nudge
+    {_CAREFUL}
+    with:
+      to: ada
+      text: "${{{{ inputs.about }}}}/told"
+outputs:
+  key: ${{{{ inputs.about.split("/") | first }}}}
+"""
+
+WORKFLOWS = {
+    "chain": CHAIN,
+    "after": AFTER,
+    "ask": ASK,
+    "chase": CHASE,
+    "refuse": REFUSE,
+    "alert": ALERT,
+    "calls": CALLS,
+    "called": CALLED,
+}
 
 
 def write_project(folder: Path, url: str) -> None:

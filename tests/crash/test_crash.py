@@ -70,13 +70,14 @@ async def test_no_kill_at_random_loses_work_or_doubles_an_effect(tmp_path: Path,
     sound(crash)
 
 
+@pytest.mark.parametrize("kind", ["chain", "calls"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_no_commit_is_a_bad_place_to_be_killed_at(
-    tmp_path: Path, launcher: Launcher, seed: int, moment: str
+    tmp_path: Path, launcher: Launcher, seed: int, moment: str, kind: str
 ) -> None:
     sys.stdout.write(f"CRASH_SEED={seed}\n")
     numbers = random.Random(seed).sample(range(2, 17), COMMITS)
-    sessions = await asyncio.gather(*(cut_at(tmp_path / str(n), launcher, **{moment: n}) for n in numbers))
+    sessions = await asyncio.gather(*(cut_at(tmp_path / str(n), launcher, kind, **{moment: n}) for n in numbers))
     for crash in sessions:
         sound(crash)
 

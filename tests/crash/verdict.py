@@ -26,7 +26,9 @@ IN_TIME = 0.25
 #: In the identities of what tells the owner that it is not known whether an effect happened.
 _IN_DOUBT = "/in-doubt["
 #: Workflow by the kind of event that starts it.
-STARTED = {kind: kind for kind in ("chain", "ask", "chase", "refuse", "alert")}
+STARTED = {kind: kind for kind in ("chain", "ask", "chase", "refuse", "alert", "calls")}
+#: What a run of `calls` calls, by the ends of the keys.
+CALLED = ("one", "x", "y")
 
 
 @dataclass(slots=True)
@@ -146,7 +148,7 @@ class Verdict:
                 row["id"],
                 row["uid"],
                 row["workflow"],
-                str(about[row["event"]].get("key")),
+                _key(lines[row["id"]], about[row["event"]]),
                 row["state"],
                 row["error"],
                 lines[row["id"]],
@@ -190,6 +192,23 @@ class Verdict:
             if run.workflow == "chain" and run.state == "finished" and not started["after", run.key]:
                 self.lost += 1
                 yield f"chain finished for {run.key} and what it emitted started nothing"
+            if run.workflow == "calls" and run.state == "finished":
+                yield from self._called(run, started)
+
+    def _called(self, run: RunRow, started: Counter[tuple[str, str]]) -> Iterator[str]:
+        """What a run calls is a run that ended before it went on, and whose outputs it got."""
+        end = self._first(f"{run.key}/end")
+        for word in CALLED:
+            told = self._first(f"{run.key}/{word}/told")
+            if not started["called", f"{run.key}/{word}"]:
+                self.lost += 1
+                yield f"calls {run.key} finished and called nothing for '{word}'"
+            if end is not None and (told is None or told.arrived > end.arrived):
+                yield f"calls {run.key} went on before what it called for '{word}' had ended"
+        for identity, effect in run.effects.items():
+            outputs = json.loads(effect["result"] or "{}")
+            if effect["action"] == "workflow.called" and (effect["state"], outputs.get("key")) != ("done", run.key):
+                yield f"{identity} is '{effect['state']}' and gave {outputs}"
 
     def _ends(self) -> Iterator[str]:
         """Each run has ended as it should, or waits for a person about something that must not be repeated."""
@@ -355,7 +374,7 @@ class Verdict:
             return
         for run in self.runs:
             for line in run.lines:
-                if line.kind == "pending":
+                if line.kind == "pending" and run.workflow == "ask":
                     yield from self._answered(run, line)
                 if line.kind == "wait" and line.path in ("release", "over"):
                     yield from self._released(run, line)
@@ -444,6 +463,12 @@ def _before(delivery: Delivery, due: float) -> bool:
     return delivery.accepted is not None and delivery.accepted < due - IN_TIME
 
 
+def _key(lines: Sequence[Line], about: dict[str, Any]) -> str:
+    """Give the key of a run among the test's; one that another run called has what that gave it."""
+    given = next((line.data["inputs"] for line in lines if line.kind == "round" and "inputs" in line.data), {})
+    return str(given.get("about") or about.get("key"))
+
+
 def _about(event: dict[str, Any]) -> dict[str, Any]:
     """Give what the test says in an event: its delivery's id, and the key of its occasion."""
     data = json.loads(event["data"] or "{}")
@@ -470,6 +495,10 @@ def _expected(run: RunRow) -> Sequence[tuple[str, str]]:
             return list(_asked(run))
         case "alert":
             return [("begin", f"{key}/firing"), ("end", f"{key}/{_word(run, 'over')}")]
+        case "calls":
+            return [("before", f"{key}/before"), ("end", f"{key}/end")]
+        case "called":
+            return [("file", f"{key}/ticket"), ("tell", f"{key}/told")]
         case _:
             turns = [(f"again#{n}/{s}", f"{key}/{w}/{n}") for n in (1, 2, 3) for s, w in FILED.items()]
             return [*turns, ("end", f"{key}/{_word(run, 'release')}")]

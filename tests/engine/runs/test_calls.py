@@ -273,6 +273,30 @@ async def test_outputs_that_cannot_be_evaluated_fail_the_child_and_a_retry_evalu
         assert "7 false" in world.said[-1]
 
 
+async def test_a_retry_goes_on_in_the_version_of_the_child_whatever_became_of_its_file(engine):
+    async with engine(child=CHILD, parent=PARENT) as world:
+        world.chat.before = refuse("well Checkout is slow Ada")
+        await world.declared()
+        world.chat.before = lambda message: None
+        (world.folder / "workflows" / "child.yaml").unlink()
+        await world.application.reload()
+        await retry(world, "parent")
+        assert states(world) == {"parent": "finished", "child": "finished"}
+
+
+async def test_a_call_once_per_value_is_shared_and_one_that_was_stopped_is_taken_up_by_the_next(engine):
+    parent = WAITING.replace("- id: call\n", "- id: call\n    once_per: workflow.id\n")
+    async with engine(child=SLOW, parent=parent) as world:
+        await world.declared()
+        await world.incident("updated", severity="sev4")
+        await world.incident("declared", "pager:P2", title="P2", severity="sev1")
+        await world.incident("declared", "pager:P3", title="P3", severity="sev1")
+        assert [run["round"] for run in world.runs("child")] == [2]
+        await world.move("61m")
+        assert world.said[-2:] == ["after P2 false"] * 2
+        assert len(world.runs("child")) == 1
+
+
 # --- stopped, cancelled, timed out ---
 
 

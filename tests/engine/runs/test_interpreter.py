@@ -13,10 +13,12 @@ from engine.capabilities import Message
 from engine.domain import Event, Incident
 from engine.plugins import Params, action
 from engine.problems import Span
+from engine.runs.commands import Call, Called, KnownCall
 from engine.runs.interpreter import End, Examined, Listen, Perform, Unlisten, advance, after_failed_attempt
 from engine.runs.state import Leaf, Record, Run, RunState, escaped, within
 from engine.store.codec import dumps, loads
 from engine.store.lookups import Directory, Lookups
+from engine.workflow.calling import call_of
 from engine.workflow.expressions import compile_expression, compile_text
 from engine.workflow.model import Repeat, Retry, Step, Until, Wait, Workflow
 from tests.fakes import FakePeople
@@ -46,6 +48,7 @@ class FakeView:
     subject_changed_by_run: bool = False
     stale: bool = False
     owner: Any = None
+    called: Any = None  #: the run of a call
 
     def __post_init__(self) -> None:
         calendar = default_calendar("UTC")
@@ -73,6 +76,12 @@ class FakeView:
     def check_inputs(self, step, inputs):
         return None
 
+    def call(self, workflow, key):
+        return self.called
+
+    def callee(self, step, inputs):
+        return Called(flow(), inputs, None)
+
     def notice(self):
         return None
 
@@ -95,6 +104,19 @@ def paused(until=None):
 
 def commands(outcome, kind):
     return [command for command in outcome.commands if isinstance(command, kind)]
+
+
+# --- calls ---
+
+
+def test_a_call_whose_run_was_still_ending_by_an_earlier_wish_is_made_again():
+    workflow = flow(Step("call", "uses", SPAN, action=call_of("child"), calls="child"))
+    state, view = RunState(RUN), FakeView()
+    assert len(commands(advance(workflow, state, view), Call)) == 1
+    view.called = KnownCall("run_2", "stopped", ended_by_caller=True)
+    assert len(commands(advance(workflow, state, view), Call)) == 1
+    view.called = KnownCall("run_2", "stopped")
+    assert commands(advance(workflow, state, view), End) == [End("finished")]
 
 
 # --- what it asks for ---
