@@ -21,18 +21,17 @@ from engine import subjects
 from engine.domain import Event
 from engine.matching import KEPT, Listeners, Match, by_hand, match, sentence, settled
 from engine.plugins import OURSELVES, Fact
+from engine.runs import slots
 from engine.runs.executor import Begun
 from engine.runs.hub import Hub
-from engine.runs.rows import RECORD, RUN, going_about, save_row, wake, wake_about
+from engine.runs.rows import RECORD, RUN, VERDICT, going_about, save_row, wake, wake_about
+from engine.runs.slots import Slot
 from engine.runs.state import DRY, Run
 from engine.store.codec import dumps, encode, instant, micros
 from engine.store.journal import Direct, StorageUnavailable, Undrafted, Writing
 from engine.store.lookups import Lookups, Uncommitted, Unsettled, event_of, identity
-from engine.store.tables import insert
-from engine.store.tables import verdicts as verdicts_table
 from engine.workflow.model import Workflow
 
-_VERDICT = insert(verdicts_table, "event", "workflow", "kind", "run", "detail", "at")
 _SAME = "SELECT id, uid, state, round, dry FROM runs WHERE workflow = ? AND key = ? AND dry = ?"
 _SETTLING = "SELECT due FROM waits WHERE kind = 'settle' AND workflow = ? AND trigger = ? AND subject = ?"
 #: Events that are matched between two looks at what else there is to do.
@@ -194,6 +193,10 @@ class Intake:
 
         await self.hub.journal.transact(write)
         self.listeners = Listeners(workflows.values())
+        if slots.anybody_waits(self.hub.reader):  # a limit may have been raised
+            turned = await self.hub.journal.transact(partial(slots.release_all, hub=self.hub, now=self.hub.clock.now()))
+            if self._task is not None:
+                self.notify(turned)
 
     # --- by hand -----------------------------------------------------------------------------------------------------
 
@@ -343,6 +346,8 @@ class Intake:
             self.hub.tell(
                 name, f"{workflow}: {sentence(kind, detail)}", workflow=workflow, event=write.event.id, **detail
             )
+        if write.asked:
+            self.hub.records_written(write.asked)
         if woken:
             self.notify(woken)
         if any(one.kind == "settling" for one in write.matches):
@@ -404,11 +409,13 @@ class _MatchWrite:
     first: bool = False  #: whether the subject was not known before the event
     begun: list[Begun] = field(default_factory=list)
     woken: list[int] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)  #: runs that were asked to end
 
     def __call__(self, tx: Writing) -> list[int]:
         now = self.intake.hub.clock.now()
         self.told.clear()
         self.begun.clear()
+        self.asked.clear()
         woken: list[int] = []
         if self.settled is not None and not _forget(tx, self.settled):
             return woken  # the state was left between the look and this
@@ -430,41 +437,84 @@ class _MatchWrite:
         if one.kind == "settling":
             self._settle(tx, one, now)
             return []
-        if one.kind == "start":
-            return self._start(tx, one, now)
+        before = self._crowd(tx, one) if one.slot is not None else ()
+        if one.kind == "start" or before:
+            return self._start(tx, one, now, before)
         if one.kind in KEPT or one.keep or self.replayed is not None:
             self._verdict(tx, one.workflow.id, one.kind, None, dict(one.detail), now)
         return []
 
-    def _start(self, tx: Writing, one: Match, now: datetime) -> list[int]:
+    def _crowd(self, tx: Writing, one: Match) -> Sequence[sqlite3.Row]:
+        """Give the runs that a new one may not go on beside; none where there is room for it."""
+        assert one.slot is not None
+        assert one.workflow.concurrency is not None
+        before = slots.ahead(tx, Slot(one.workflow.id, one.slot, self._is_dry(one)))
+        return before if len(before) >= one.workflow.concurrency.limit else ()
+
+    def _is_dry(self, one: Match) -> bool:
+        return one.dry or self.intake.hub.thinks_only(one.workflow)
+
+    def _start(self, tx: Writing, one: Match, now: datetime, before: Sequence[sqlite3.Row]) -> list[int]:
         workflow, event = one.workflow, self.event
-        dry = one.dry or self.intake.hub.thinks_only(workflow)
+        dry = self._is_dry(one)
         key, about = str(one.key), ("run of", workflow.id, one.key, dry)
         row = tx.one(_SAME, (workflow.id, key, dry), about)
         if row is not None and row["state"] != "stopped":
             self._verdict(tx, workflow.id, "already_ran", row["id"], {"run": row["uid"], "key": key}, now)
             return []
-        if row is not None:
-            return self._take_up(tx, one, row, now)
-        going = self._going(tx, one, dry)
+        going = self._going(tx, one, dry) if row is None else None
         if going is not None:
             self._verdict(tx, workflow.id, "folded", going["id"], {"run": going["uid"], "key": key}, now)
             return []
+        conflict = workflow.concurrency.on_conflict if workflow.concurrency is not None else None
+        if before and conflict == "skip":
+            other = before[0]
+            detail = {"run": other["uid"], "key": key, "beside": slots.named(before)}
+            self._verdict(tx, workflow.id, "skipped", other["id"], detail, now)
+            return []
+        if row is not None:
+            return self._take_up(tx, one, row, now, before)
         uid = subjects.new_id("run", now)
         values = (workflow.id, key, workflow.version, 1, self.number, self.number, one.use.name)
         about_what = (event.subject_type, event.subject)
-        wakes = 0 if tx.drafted else 1
+        state, wakes = ("waiting", 0) if before else ("running", 0 if tx.drafted else 1)
         times = (micros(now), micros(now))
-        number = tx.insert(RUN, (uid, *values, *about_what, "running", event.depth, wakes, *times, int(dry)))
+        number = tx.insert(RUN, (uid, *values, *about_what, state, event.depth, wakes, *times, one.slot, int(dry)))
         tx.touch(about, ("runs about", event.subject))
         if self._is_later or one.inputs:
             self._round(tx, number, 1, now, one.inputs)
-        self._verdict(tx, workflow.id, "start", number, {"run": uid, "key": key, **self._how(one, dry)}, now)
+        self._begins(tx, one, "start", number, {"run": uid, "key": key, **self._how(one, dry)}, now, before)
+        if before:
+            return self.asked
         if self.world is None:
             return [number]
         named = (*values[:4], self.number, self.number, one.use.name)
         run = Run(number, uid, *named, *about_what, event.depth, now, dry=dry)
         return self._begin(tx, run, workflow)
+
+    def _begins(
+        self,
+        tx: Writing,
+        one: Match,
+        kind: str,
+        run: int,
+        detail: dict[str, Any],
+        now: datetime,
+        before: Sequence[sqlite3.Row],
+    ) -> None:
+        """Say that a run begins, or a round of it, or let it wait for its turn."""
+        if not before:
+            self._verdict(tx, one.workflow.id, kind, run, detail, now)
+            return
+        assert one.slot is not None
+        assert one.workflow.concurrency is not None
+        slot = Slot(one.workflow.id, one.slot, self._is_dry(one))
+        slots.wait(tx, run, slot, before, one.workflow.concurrency.limit, now, begins=True)
+        told: dict[str, Any] = {"behind": slots.named(before)}
+        if one.workflow.concurrency.on_conflict == "replace":
+            self.asked += slots.replace(tx, before, one.workflow.concurrency, detail["run"], now)
+            told["replaces"] = True
+        self._verdict(tx, one.workflow.id, "queued", run, {**detail, **told}, now)
 
     def _begin(self, tx: Writing, run: Run, workflow: Workflow) -> list[int]:
         """Have the first turn drafted too, so that the run's first intent shares the commit of its start."""
@@ -476,19 +526,25 @@ class _MatchWrite:
         self.begun.append(begun)
         return []
 
-    def _take_up(self, tx: Writing, one: Match, row: sqlite3.Row, now: datetime) -> list[int]:
+    def _take_up(
+        self, tx: Writing, one: Match, row: sqlite3.Row, now: datetime, before: Sequence[sqlite3.Row]
+    ) -> list[int]:
         """Begin a new round of a run that was stopped (PROMISES 1.2)."""
         round_ = row["round"] + 1
+        state, wakes = ("waiting", 0) if before else ("running", 1)
         tx.execute(
-            "UPDATE runs SET state = 'running', round = ?, round_event = ?, version = ?, trigger = ?, reason = NULL,"
-            " error = NULL, ended = NULL, wake = 1, depth = ?, updated = ? WHERE id = ?",
-            (round_, self.number, one.workflow.version, one.use.name, self.event.depth, micros(now), row["id"]),
+            "UPDATE runs SET state = ?, round = ?, round_event = ?, version = ?, trigger = ?, reason = NULL,"
+            " error = NULL, ended = NULL, wake = ?, depth = ?, updated = ?, slot = ? WHERE id = ?",
+            (
+                *(state, round_, self.number, one.workflow.version, one.use.name, wakes),
+                *(self.event.depth, micros(now), one.slot, row["id"]),
+            ),
         )
         tx.touch(("run of", one.workflow.id, one.key, bool(row["dry"])), ("runs about", self.event.subject))
         self._round(tx, row["id"], round_, now, one.inputs)
         detail = {"run": row["uid"], "key": one.key, "round": round_, **self._how(one, row["dry"])}
-        self._verdict(tx, one.workflow.id, "taken_up", row["id"], detail, now)
-        return [int(row["id"])]
+        self._begins(tx, one, "taken_up", row["id"], detail, now, before)
+        return [int(row["id"])] if not before else self.asked
 
     def _round(
         self, tx: Writing, run: int, number: int, now: datetime, inputs: Mapping[str, Any] | None = None
@@ -602,7 +658,7 @@ class _MatchWrite:
         if self.replayed is not None:
             version = next((one.workflow.version for one in self.matches if one.workflow.id == workflow), None)
             detail = {**detail, "replayed": self.replayed, "version": version}
-        tx.add(_VERDICT, (self.number, workflow, kind, run, dumps(detail), micros(now)))
+        tx.add(VERDICT, (self.number, workflow, kind, run, dumps(detail), micros(now)))
         self.told.append((kind, workflow, {key: encode(value) for key, value in detail.items()}))
 
 

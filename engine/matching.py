@@ -20,7 +20,7 @@ from engine.subjects import MAX_DEPTH
 from engine.workflow import inputs
 from engine.workflow.expressions import EvaluationError, Expression, Scope, Verdict, compile_expression, index_key
 from engine.workflow.listening import compared, varies
-from engine.workflow.model import TriggerUse, Workflow
+from engine.workflow.model import Concurrency, TriggerUse, Workflow
 from engine.workflow.scope import Names
 
 Kind = Literal[
@@ -39,10 +39,15 @@ Kind = Literal[
     "folded",
     "left",
     "limited",
+    "queued",
+    "skipped",
 ]
 
 #: Verdicts that always leave a row; a false condition does where it cannot be computed again.
-KEPT = frozenset({"start", "settling", "failed", "already_ran", "folded", "cut", "stopped_already", "left", "limited"})
+KEPT = frozenset(
+    {"start", "settling", "failed", "already_ran", "folded", "cut", "stopped_already", "left", "limited"}
+    | {"queued", "skipped"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Match:
     keep: bool = False
     inputs: Mapping[str, Any] | None = None  #: that a person gave
     dry: bool = False  #: whether a person asked for a dry run
+    slot: str | None = None  #: what it shares with the runs that it may not go on beside (`concurrency`)
 
 
 class Listeners:
@@ -242,12 +248,34 @@ def _refused(workflow: Workflow, use: TriggerUse, event: Event) -> Kind | None:
 
 
 def evaluate(workflow: Workflow, use: TriggerUse, index: int, event: Event, world: Lookups) -> Match:
-    """Evaluate `if`, `stop_when` and `once_per` on the state as it is now."""
+    """Evaluate `if`, `stop_when`, `once_per` and `concurrency` on the state as it is now."""
+    scope = scope_of(workflow, event, world.counting_in(workflow.during))
+    found = _evaluate(workflow, use, index, event, scope)
+    return found if workflow.concurrency is None else _in_slot(found, workflow.concurrency, event, scope)
 
+
+def _in_slot(found: Match, concurrency: Concurrency, event: Event, scope: Scope) -> Match:
+    """Add what an occasion shares with others, where it starts a run, or might: in a queue `if` is decided later."""
+    if found.kind != "start" and not (found.kind == "condition_false" and concurrency.on_conflict == "queue"):
+        return found
+    try:
+        key = found.key
+        if key is None:
+            key = key_of(found.workflow, found.use.trigger, found.use.params, event, scope)
+        return replace(found, key=key, slot=slot_of(concurrency, scope))
+    except Exception as error:  # noqa: BLE001  a plugin's key may raise anything
+        return _failed(found.workflow, found.use, found.index, error)
+
+
+def slot_of(concurrency: Concurrency, scope: Scope) -> str:
+    """Give what a run shares with those that it may not go on beside."""
+    return _joined([part.evaluate(scope) for part in concurrency.key])
+
+
+def _evaluate(workflow: Workflow, use: TriggerUse, index: int, event: Event, scope: Scope) -> Match:
     def said(kind: Kind, **more: Any) -> Match:
         return Match(workflow, use, index, kind, **more)
 
-    scope = scope_of(workflow, event, world.counting_in(workflow.during))
     try:
         if workflow.condition is not None:
             verdict = workflow.condition.test(scope)
@@ -283,7 +311,8 @@ def by_hand(
         key = key_of(workflow, use.trigger, use.params, event, scope)
     except Exception as error:  # noqa: BLE001  a plugin's key may raise anything
         return _failed(workflow, use, index, error)
-    return said("start", key=f"{key}/again/{event.id}" if again else key, inputs=given, dry=dry)
+    found = said("start", key=f"{key}/again/{event.id}" if again else key, inputs=given, dry=dry)
+    return found if workflow.concurrency is None else _in_slot(found, workflow.concurrency, event, scope)
 
 
 def _stopped_already(workflow: Workflow, condition: Expression, scope: Scope) -> bool:
@@ -324,6 +353,10 @@ def key_of(workflow: Workflow, trigger: Trigger, params: Any, event: Event, scop
         values = trigger.key(params, event)
     else:
         values = (event.id,)
+    return _joined(values)
+
+
+def _joined(values: Sequence[Any]) -> str:
     *first, last = [_text(value) for value in values] or [""]
     return "/".join([*(text.replace("/", "%2F") for text in first), last])  # a/b and c differ from a and b/c
 
@@ -357,6 +390,8 @@ _SAID: Mapping[str, str] = {
     "left": "the state was left again",
     "limited": "held for a later check",
     "taken_up": "taken up in a new round",
+    "queued": "waits for its turn",
+    "skipped": "skipped: there is no room",
 }
 
 
@@ -378,6 +413,10 @@ def sentence(kind: str, detail: Mapping[str, Any] | None = None) -> str:
         text += ", as a dry run"
     elif kind == "stopped_already" and detail.get("stop_when"):
         text += f": {detail['stop_when']}"
+    if detail.get("behind"):
+        text += f" behind {', '.join(detail['behind'])}" + (", of which it takes the place" * ("replaces" in detail))
+    if detail.get("beside"):
+        text += f" beside {', '.join(detail['beside'])}"
     if detail.get("by"):
         text += f" by hand, by {detail['by']}: 'if' was not looked at"
     if detail.get("replayed"):

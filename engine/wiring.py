@@ -383,6 +383,7 @@ class _Assembly:
             adopt=lambda begun: dispatcher.adopt(begun),
         )
         dispatcher = EmbeddedDispatcher(executor, intake.settle, partial(digests.begin, hub))
+        hub.records_written = executor.reread_all
         hub.events_written, hub.runs_woken, hub.waits_written = intake.wake, dispatcher.notify, dispatcher.look
         watching = {
             name: provider

@@ -345,6 +345,8 @@ _SENTENCES: Mapping[str, Callable[[Report, Times], str | None]] = {
     "repeated": _repeated,
     "stopping": lambda d, t: f"is to end: {d['reason']}",
     "failing": _failing,
+    "queued": lambda d, t: f"waits for its turn behind {', '.join(d['behind'])}",
+    "turn": lambda d, t: "gets its turn",
     "retried": lambda d, t: (
         f"goes on {'with the file of then' if d.get('version') else 'at the step that failed'}" + _by(d)
     ),
@@ -385,10 +387,13 @@ def _waits(run: Report, times: Times) -> Iterator[str]:
         path = wait["path"].removesuffix("!deadline")
         places.setdefault(path, []).append(_wait(wait, times))
     for path, parts in places.items():
-        yield f"{path or 'the run'}: {', or '.join(dict.fromkeys(parts))}"
+        behind = f" behind {', '.join(run['behind'])}" if run["behind"] and not path else ""
+        yield f"{path or 'the run'}: {', or '.join(dict.fromkeys(parts))}{behind}"
 
 
 def _wait(wait: Report, times: Times) -> str:
+    if wait["kind"] == "turn":
+        return "its turn"
     if wait["kind"] == "pause":
         return "the end of a pause"
     if wait["kind"] == "effect":

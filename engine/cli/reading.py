@@ -125,11 +125,18 @@ def list_runs(
             histories.state(one),
             histories.about(one["subject"]),
             times.exact(one["created"]),
-            f"until {times.day(one['due'])}" if one["due"] else _why(one),
+            _what_for(one, times),
         )
         for one in found
     ]
     output.table(("RUN", "WORKFLOW", "STATE", "ABOUT", "STARTED", ""), rows, empty=_none("runs", workflow or state))
+
+
+def _what_for(run: Mapping[str, Any], times: Times) -> str:
+    """Say in a few words what a run waits for, or why it ended."""
+    if run["behind"]:
+        return f"behind {', '.join(run['behind'])}"
+    return f"until {times.day(run['due'])}" if run["due"] else _why(run)
 
 
 def _state(state: str | None) -> str | None:

@@ -94,6 +94,8 @@ def status_text(found: Mapping[str, Any], times: Times) -> None:
     _section(_counted("late", found["late"], found["late_count"]), _due(found["late"], found, times))
     _section("connections that do not work", _connections(found, times))
     _section(_counted("failed in the last 7 days", found["failed"], found["failed_count"]), _failed(found, times))
+    waiting = [_queued(one, times) for one in found["queued"]]
+    _section(_counted("wait for their turn", waiting, found["queued_count"]), waiting)
     _section(_counted("held", found["held"], found["held_count"]), [_held(one, times) for one in found["held"]])
     _section("questions that nobody has answered yet", _questions(found, times))
     _section("next", _due(found["next"], found, times))
@@ -194,6 +196,12 @@ def _held(one: Mapping[str, Any], times: Times) -> str:
     why = f": {one['reason']}" if one["reason"] else ""
     until = f"; until {times.day(one['until'])}" if one["until"] else ""
     return f"{one['workflow']} {one['run']}{_dry(one)}{step}, since {times.day(one['since'])}{why}{until}"
+
+
+def _queued(one: Mapping[str, Any], times: Times) -> str:
+    subject = f" ({one['subject']})" if one["subject"] else ""
+    behind = f" behind {', '.join(one['behind'])}" if one["behind"] else ""
+    return f"{one['workflow']} {one['run']}{_dry(one)}{subject}{behind}, since {times.day(one['since'])}"
 
 
 def _paused(one: Mapping[str, Any], times: Times) -> str:

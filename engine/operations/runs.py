@@ -17,9 +17,10 @@ from engine.application import Application
 from engine.domain import Person
 from engine.operations.base import MOST_NAMED, Done, Inputs, NotFound, Refused
 from engine.operations.workflows import current_workflow
-from engine.runs import children
+from engine.runs import children, slots
 from engine.runs.latest import missing
 from engine.runs.rows import RECORD, forget_waits, load_state, run_of, save_row, wake
+from engine.runs.slots import Slot
 from engine.runs.state import Leaf, Record, RunState
 from engine.store import naming
 from engine.store.codec import dumps, micros
@@ -81,7 +82,7 @@ async def retry_run(application: Application, actor: Person, params: RetryRun) -
     latest = await current_workflow(application, name) if params.latest else None
     now = application.clock.now()
 
-    def write(cursor: Direct) -> str:
+    def write(cursor: Direct) -> tuple[str, Sequence[str]]:
         row = _row(cursor, number)
         is_shelved = row["state"] == "held" and row["reason"] is not None  # put aside: it could not be advanced
         if not is_shelved and row["state"] != "failed":
@@ -96,13 +97,15 @@ async def retry_run(application: Application, actor: Person, params: RetryRun) -
         if not is_shelved:
             _record(cursor, number, "", "retried", retried, now)
         _set_going(cursor, number, now)
-        return str(row["uid"])
+        behind = slots.enter_again(cursor, application.hub, row, now) if not is_shelved else ()
+        return str(row["uid"]), behind
 
-    uid = await application.hub.journal.transact(write)
+    uid, behind = await application.hub.journal.transact(write)
     where = "with the current file" if latest is not None else "at the step that failed"
-    application.tell("run.retried", f"{uid} goes on {where}: retried by {actor.name}", run=uid)
+    goes_on = f"waits for its turn behind {', '.join(behind)}, and then goes on" if behind else "goes on"
+    application.tell("run.retried", f"{uid} {goes_on} {where}: retried by {actor.name}", run=uid)
     _pass_on(application, [number])
-    return Done(f"{uid} goes on {where}", {"run": uid})
+    return Done(f"{uid} {goes_on} {where}", {"run": uid})
 
 
 async def cancel_run(application: Application, actor: Person, params: CancelRun) -> Done:
@@ -321,6 +324,9 @@ class _Cancel:
             "UPDATE runs SET state = 'cancelled', reason = ?, wake = 0, ended = ?, updated = ? WHERE id = ?",
             (reason, micros(self.now), micros(self.now), self.number),
         )
+        slot = Slot.of(row)
+        if slot is not None:
+            woken += slots.release(cursor, self.application.hub, slot, self.now)
         return str(row["uid"]), woken
 
     def _give_up_effects(self, cursor: Direct, state: RunState) -> list[int]:

@@ -69,8 +69,10 @@ async def start_workflow(application: Application, actor: Person, params: StartW
         "start": f"'{workflow.id}' is started{dry}: {run}",
         "taken_up": f"'{workflow.id}' is taken up in a new round{dry}: {run}",
         "already_ran": f"'{workflow.id}' already ran for this: {run}",
+        "queued": f"'{workflow.id}' waits for its turn{dry}: {run}",
+        "skipped": f"'{workflow.id}' is skipped: {run} goes on",
     }.get(kind, f"'{workflow.id}': {kind.replace('_', ' ')}: {run}")
-    started = kind in ("start", "taken_up")
+    started = kind in ("start", "taken_up", "queued")
     return Done(message, {"run": run, "key": detail["key"], "started": started, "verdict": kind, "dry_run": bool(dry)})
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from engine.problems import Problem
 from engine.reports.runs import STATES, held
 from engine.reports.values import cut, iso, read
+from engine.runs import slots
 from engine.store.codec import micros
 
 #: What is due for longer than this is late.
@@ -53,6 +54,8 @@ def status(
         "needs_decision": _parked(reader, micros(now - RECENT)),
         "paused": _pauses(reader),
         "held": _held_runs(reader),
+        "queued": _queued(reader),
+        "queued_count": _count(reader, "SELECT count(*) FROM waits WHERE kind = 'turn'"),
         "held_count": _count(reader, "SELECT count(*) FROM runs WHERE state = 'held'"),
         "failed": _failed(reader, micros(now - RECENT)),
         "failed_count": _count(
@@ -130,6 +133,26 @@ def _parked(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:
             "waiting": row["waiting"],
             "tried": iso(row["created"]),
             "inputs": cut(read(row["inputs"]), 80),
+        }
+        for row in rows
+    ]
+
+
+def _queued(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Give the runs that wait for their turn, by their events."""
+    rows = reader.execute(
+        "SELECT r.* FROM waits w JOIN runs r ON r.id = w.run WHERE w.kind = 'turn'"
+        " ORDER BY r.round_event, r.id LIMIT ?",
+        (MOST,),
+    ).fetchall()
+    return [
+        {
+            "run": row["uid"],
+            "workflow": row["workflow"],
+            "dry_run": bool(row["dry"]),
+            "subject": row["subject"],
+            "since": iso(row["updated"]),
+            "behind": slots.behind(reader, row),
         }
         for row in rows
     ]

@@ -7,6 +7,7 @@ import sqlite3
 from typing import Any
 
 from engine.reports.values import CUT, cut, iso, plain, read, subject, subject_names
+from engine.runs import slots
 from engine.runs.active import is_held
 from engine.runs.children import CALLED
 from engine.runs.rows import load_state, run_of
@@ -24,7 +25,7 @@ THOUGHT_OF = 20_000
 def list_runs(
     reader: sqlite3.Connection, workflow: str | None = None, state: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
-    """Give runs, newest first: what each is about, its state, and until when it waits at most."""
+    """Give runs, newest first: what each is about, its state, until when it waits at most, and behind which runs."""
     rows = reader.execute(
         "SELECT r.*, e.uid AS event_uid, e.type AS event_type,"
         " (SELECT min(due) FROM waits w WHERE w.run = r.id AND w.due IS NOT NULL) AS due"
@@ -40,6 +41,7 @@ def list_runs(
             "subject": subject(names, row),
             "event": row["event_uid"] and {"id": row["event_uid"], "type": row["event_type"]},
             "due": iso(row["due"]),
+            "behind": slots.behind(reader, row),
         }
         for row in rows
     ]
@@ -49,9 +51,9 @@ def show_run(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:
     """Give a run with its whole history; instants are ISO 8601 in UTC, long texts are cut.
 
     `history` has every record, oldest first: `at round path kind data`, and `action` and `identity` where it belongs
-    to an effect. `effects` are those it intended, `waits` what it waits for now, `held` what does not go out now and
-    why, `caused` the events it caused, `caller` the run that called it and `calls` those it called
-    (`run workflow state path`).
+    to an effect. `effects` are those it intended, `waits` what it waits for now, `behind` the runs before whose end its
+    turn does not come, `held` what does not go out now and why, `caused` the events it caused, `caller` the run that
+    called it and `calls` those it called (`run workflow state path`).
 
     Args:
         reader: the database.
@@ -72,6 +74,7 @@ def show_run(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:
         "history": _history(reader, row["id"]),
         "effects": _effects(reader, row["id"]),
         "waits": _waits(reader, row["id"]),
+        "behind": slots.behind(reader, row),
         "held": held(reader, row),
         "caused": _caused(reader, row),
         "caller": _caller(reader, row),
@@ -197,7 +200,7 @@ def _waits(reader: sqlite3.Connection, run: int) -> list[dict[str, Any]]:
             "kind": row["kind"],
             "due": iso(row["due"]),
             "event": row["event_type"] if row["kind"] != "effect" else None,
-            "field": row["field"] or None,
+            "field": (row["field"] or None) if row["kind"] != "turn" else None,
             "value": _value(row),
         }
         for row in rows
@@ -228,7 +231,7 @@ def held(reader: sqlite3.Connection, row: sqlite3.Row) -> list[dict[str, Any]]:
 def _value(row: sqlite3.Row) -> Any:
     if not row["value"]:
         return None
-    return row["value"] if row["kind"] == "effect" else read(row["value"])
+    return row["value"] if row["kind"] in ("effect", "turn") else read(row["value"])
 
 
 def _caused(reader: sqlite3.Connection, run: sqlite3.Row) -> list[dict[str, Any]]:

@@ -10,8 +10,11 @@ from typing import Any
 
 from engine import subjects
 from engine.plugins import EffectClass
+from engine.runs import slots
 from engine.runs.commands import Call, Called, KnownCall
+from engine.runs.hub import Hub
 from engine.runs.rows import RECORD, RUN, wake
+from engine.runs.slots import Slot
 from engine.runs.state import Run
 from engine.store.codec import dumps, fingerprint, loads, micros
 from engine.store.journal import Undrafted, Writing
@@ -45,8 +48,10 @@ class Changed(Exception):
     """What is there is not what was decided on."""
 
 
-def begin(tx: Writing, run: Run, command: Call, now: datetime) -> int | None:
-    """Write a call and see that its run goes on; give its number, None where it has finished already.
+def begin(tx: Writing, hub: Hub, run: Run, command: Call, now: datetime) -> list[int]:
+    """Write a call and see that its run goes on; give its number, and those of runs that are to end for it.
+
+    None are given where it has finished already. Where there is no room for it, it waits for its turn.
 
     A run that is not there begins. One that was stopped or cancelled is taken up in a new round of the present file,
     one that failed goes on at its failed step.
@@ -67,12 +72,14 @@ def begin(tx: Writing, run: Run, command: Call, now: datetime) -> int | None:
     if row["trigger"] != CALLED:
         raise Impossible(f"{row['uid']} has the key '{command.identity}', and no call has begun it")
     if row["state"] == "finished":
-        return None
+        return []
+    stopped: list[int] = []
     if row["state"] == "failed":
         _retry(tx, run, row, at)
+        slots.enter_again(tx, hub, row, now)
     elif row["ended"] is not None:
-        _take_up(tx, run, command.called, row, at)
-    return int(row["id"])
+        stopped = _take_up(tx, run, command.called, row, now)
+    return [int(row["id"]), *stopped]
 
 
 def _write_effect(tx: Writing, run: Run, command: Call, at: int) -> None:
@@ -88,7 +95,7 @@ def _write_effect(tx: Writing, run: Run, command: Call, at: int) -> None:
     tx.add(_EFFECT, (identity, run.id, command.path, action, kind, inputs, fingerprint(inputs), "pending", 1, at))
 
 
-def _new(tx: Writing, run: Run, command: Call, now: datetime) -> int:
+def _new(tx: Writing, run: Run, command: Call, now: datetime) -> list[int]:
     called, at = command.called, micros(now)
     if called is None:
         raise Changed
@@ -98,27 +105,38 @@ def _new(tx: Writing, run: Run, command: Call, now: datetime) -> int:
         RUN,
         (
             *(*values, run.round_event, run.round_event, CALLED, *_about(called)),
-            *("running", run.depth + 1, 1, at, at, int(called.dry)),
+            *("running", run.depth + 1, 1, at, at, called.slot, int(called.dry)),
         ),
     )
     _begin_round(tx, number, 1, run, called, at)
-    return number
+    return [number, *_enter(tx, number, values[0], called, now)]
 
 
 def _about(called: Called) -> tuple[str | None, str | None]:
     return (called.workflow.subject, called.subject) if called.subject is not None else (None, None)
 
 
-def _take_up(tx: Writing, run: Run, called: Called | None, row: sqlite3.Row, at: int) -> None:
+def _enter(tx: Writing, number: int, uid: str, called: Called, now: datetime) -> list[int]:
+    """Let the run of a call wait for its turn where there is no room; give the runs that are to end for it."""
+    if called.slot is None or called.workflow.concurrency is None:
+        return []
+    slot = Slot(called.workflow.id, called.slot, called.dry)
+    return slots.enter_called(tx, number, uid, slot, called.workflow.concurrency, now)
+
+
+def _take_up(tx: Writing, run: Run, called: Called | None, row: sqlite3.Row, now: datetime) -> list[int]:
     if called is None:
         raise Changed
+    at = micros(now)
     _keep_version(tx, called, at)
     tx.execute(
-        "UPDATE runs SET round = round + 1, round_event = ?, version = ?, subject_type = ?, subject = ? WHERE id = ?",
-        (run.round_event, called.workflow.version, *_about(called), row["id"]),
+        "UPDATE runs SET round = round + 1, round_event = ?, version = ?, subject_type = ?, subject = ?, slot = ?"
+        " WHERE id = ?",
+        (run.round_event, called.workflow.version, *_about(called), called.slot, row["id"]),
     )
     _set_going(tx, row["id"], at)
     _begin_round(tx, row["id"], row["round"] + 1, run, called, at)
+    return _enter(tx, row["id"], row["uid"], called, now)
 
 
 def _retry(tx: Writing, run: Run, row: sqlite3.Row, at: int) -> None:

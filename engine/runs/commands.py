@@ -115,6 +115,7 @@ class Called:
     inputs: Mapping[str, Any]
     subject: str | None
     dry: bool = False  #: whether nothing of it goes out
+    slot: str | None = None  #: what its run shares with those that it may not go on beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,14 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """A run that waited for its turn begins, or does not: the verdict about the event of its round."""
+
+    kind: Literal["start", "condition_false"]
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The run is over."""
 
@@ -216,7 +225,7 @@ class Held:
     why: str
 
 
-Command = Perform | Call | Close | LookUp | Listen | Unlisten | Examined | Refresh | Take | End
+Command = Perform | Call | Close | LookUp | Listen | Unlisten | Examined | Refresh | Take | Judged | End
 
 
 @dataclass(frozen=True, slots=True)

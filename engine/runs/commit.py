@@ -11,7 +11,7 @@ from engine.plugins import (
     OURSELVES,
     Fact,
 )
-from engine.runs import children, outbox
+from engine.runs import children, outbox, slots
 from engine.runs.active import Active, Closing, Intent, Result, summary
 from engine.runs.commands import Take
 from engine.runs.hub import Hub
@@ -20,6 +20,7 @@ from engine.runs.interpreter import (
     Command,
     End,
     Examined,
+    Judged,
     Listen,
     LookUp,
     Outcome,
@@ -27,7 +28,8 @@ from engine.runs.interpreter import (
     Refresh,
     Unlisten,
 )
-from engine.runs.rows import RECORD, forget_waits, save_row, wake, wake_about
+from engine.runs.rows import RECORD, VERDICT, forget_waits, save_row, wake, wake_about
+from engine.runs.slots import Slot
 from engine.runs.state import IN_DOUBT, Record
 from engine.store.codec import dumps, fingerprint, micros
 from engine.store.journal import Undrafted, Writing
@@ -127,6 +129,9 @@ class Commit:
         for command in self.outcome.commands:
             if type(command) is End:
                 self._end(tx, command, now)
+            elif type(command) is Judged:
+                run = self.active.run
+                tx.add(VERDICT, (run.round_event, run.workflow, command.kind, run.id, dumps(command.detail), at))
         for closing in self.closings:
             self._result(tx, closing.result, now)
             if closing.kept is not None:
@@ -265,15 +270,15 @@ class Commit:
 
     def _call(self, tx: Writing, command: Call) -> None:
         try:
-            number = children.begin(tx, self.active.run, command, self.hub.clock.now())
+            begun = children.begin(tx, self.hub, self.active.run, command, self.hub.clock.now())
         except children.Impossible as error:
             raise Impossible(str(error), command.path, "call-impossible") from None
         except children.Changed:
             raise Overtaken from None
-        if number is None:
+        if not begun:
             self._look_again(tx)
-        else:
-            self.woken.append(number)
+        self.woken += begun
+        self.told += begun[1:]
 
     def _listen(self, tx: Writing, command: Command) -> None:
         run = self.active.run.id
@@ -339,6 +344,9 @@ class Commit:
         tx.add(_END, (run.id, end.state, end.reason, error, micros(now), micros(now)))
         tx.touch(("run", run.id), ("runs about", run.subject))
         self.woken += children.wake_caller(tx, run.trigger, run.key)
+        slot = Slot.of_run(run)
+        if slot is not None:
+            self.woken += slots.release(tx, self.hub, slot, now)
         if end.state != "failed" or run.dry:
             return
         fault = dict(end.error or {})

@@ -62,6 +62,7 @@ from engine.runs.interpreter import (
     Call,
     Close,
     End,
+    Judged,
     Listen,
     LookUp,
     Outcome,
@@ -196,6 +197,10 @@ class Executor:
         if active is not None:
             active.reread = True
         return self.poke(number)
+
+    def reread_all(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self.reread(number)
 
     async def _live(self, active: Active, again: bool = True) -> None:
         """Take turns until nothing is left but to wait; not `again`, it waits for what is under way first."""
@@ -811,6 +816,9 @@ class Executor:
         for command in write.outcome.commands:
             if isinstance(command, End):
                 self._report_end(active, command)
+            elif isinstance(command, Judged) and command.kind == "start":
+                run = active.run
+                self.hub.tell("run.started", f"{run.workflow}: it gets its turn", run=run.uid, workflow=run.workflow)
         if write.events:
             self.hub.events_written()
         if write.timed:

@@ -50,6 +50,8 @@ class Hub:
     events_written: Callable[[], None] = lambda: None
     #: called after a commit that wrote something that falls due
     waits_written: Callable[[], None] = lambda: None
+    #: called after a commit in which others wrote records of runs
+    records_written: Callable[[Sequence[int]], None] = lambda runs: None
     #: called after a commit that woke other runs
     runs_woken: Callable[[Sequence[int]], None] = lambda runs: None
 

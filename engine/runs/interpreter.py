@@ -24,6 +24,7 @@ from engine.runs.commands import (
     Command,
     End,
     Examined,
+    Judged,
     KnownEffect,
     Listen,
     LookUp,
@@ -38,7 +39,7 @@ from engine.runs.effects import after_failed_attempt
 from engine.runs.manners import DIGEST
 from engine.runs.state import Pause, RunState, escaped, within
 from engine.runs.stopping import stops, visible
-from engine.runs.turn import OUTPUTS, VARS, Blocked, Env, Failed, Finished, Stopped, Turn, shown
+from engine.runs.turn import CONDITION, OUTPUTS, VARS, Blocked, Env, Failed, Finished, Stopped, Turn, shown
 from engine.store.codec import dumps
 from engine.workflow.expressions import escape_markdown, render_value
 from engine.workflow.model import Length, Step, Workflow, walk
@@ -50,6 +51,7 @@ __all__ = [
     "Command",
     "End",
     "Examined",
+    "Judged",
     "KnownEffect",
     "Listen",
     "LookUp",
@@ -116,7 +118,9 @@ class _Walk:
     def _stop(self) -> None:
         asked, condition = self.state.stopping, self.workflow.stop_when
         if asked is not None:
-            self._end(End(asked["state"], asked["reason"]), by_caller=True)
+            if any(leaf.status == "intent" for leaf in self.state.leaves.values()):
+                raise Blocked  # whoever takes its place must not be overtaken by a call of this one
+            self._end(End(asked["state"], asked["reason"]), by_caller=not asked.get("replaced"))
         else:
             self._end(End("stopped", condition.text if condition is not None else None))
 
@@ -132,8 +136,14 @@ class _Walk:
         return found
 
     def _main(self, env: Env) -> None:
+        if self.state.stopping is not None:  # before anything is asked for that it needs no more
+            raise Stopped
         self.turn.raise_if_failed(VARS)
         self.turn.raise_if_failed("")
+        if self.state.queued:
+            raise Blocked
+        if self.state.in_turn and CONDITION not in self.state.decided:
+            self._take_turn()
         if self.state.vars is None:
             self._evaluate_vars(env)
         if stops(self.turn):
@@ -145,6 +155,27 @@ class _Walk:
         else:
             with self._within("", "", self.workflow.timeout, env) as inner:
                 self._block(self.workflow.steps, inner)
+
+    def _take_turn(self) -> None:
+        """Begin now that the run gets its turn; in a queue, the file's `if` is decided only now (LANGUAGE 6)."""
+        self.turn.raise_if_failed(CONDITION)
+        condition, detail = self.workflow.condition, {"run": self.state.run.uid, "key": self.state.run.key}
+        one = self.workflow.concurrency
+        decided = (one is not None and one.on_conflict != "queue") or self.state.run.trigger == "manual"
+        if condition is None or decided:  # when it came, or by the person who started it
+            self.turn.put(CONDITION, "decided", {"value": True})
+            self.turn.commands.append(Judged("start", detail))
+            return
+        with self.turn.evaluating("if", CONDITION):
+            verdict = condition.test(self.turn.scope(CONDITION, Env({})))
+        told = {} if verdict.value else {"failed": verdict.failed, "nulls": list(verdict.nulls)}
+        self.turn.put(CONDITION, "decided", {"value": verdict.value, **told})
+        if verdict.value:
+            self.turn.commands.append(Judged("start", detail))
+            return
+        self.turn.commands.append(Judged("condition_false", {**detail, **told, "values": dict(verdict.values)}))
+        self._end(End("stopped", f"'if' is false now that it gets its turn, at: {verdict.failed}"))
+        raise Blocked
 
     def _evaluate_vars(self, env: Env) -> None:
         if not self.workflow.vars:

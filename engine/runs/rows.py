@@ -10,7 +10,7 @@ from engine import subjects
 from engine.runs.state import Record, Run, RunState
 from engine.store.codec import dumps, instant, loads
 from engine.store.journal import Writing
-from engine.store.tables import Rows, insert, steps
+from engine.store.tables import Rows, insert, steps, verdicts
 from engine.store.tables import runs as runs_table
 
 #: A line of a run's history.
@@ -34,8 +34,11 @@ RUN = insert(
     "wake",
     "created",
     "updated",
+    "slot",
     "dry",
 )
+#: What became of an event in a workflow.
+VERDICT = insert(verdicts, "event", "workflow", "kind", "run", "detail", "at")
 _WAKE = Rows("runs", "UPDATE runs SET wake = wake + 1 FROM (", ("id",), ") AS v WHERE runs.id = v.column1")
 
 
@@ -88,8 +91,9 @@ def save_row(tx: Writing, connection: str, key: str, row: Mapping[str, Any] | No
 def run_of(row: sqlite3.Row) -> Run:
     """Make the record of a run's row."""
     names = ("id", "uid", "workflow", "key", "version", "round", "round_event", "event", "trigger")
-    more = ("subject_type", "subject", "depth", "state")
-    return Run(**{name: row[name] for name in (*names, *more)}, created=instant(row["created"]), dry=bool(row["dry"]))
+    more = ("subject_type", "subject", "depth", "state", "slot")
+    values = {name: row[name] for name in (*names, *more)}
+    return Run(**values, created=instant(row["created"]), dry=bool(row["dry"]))
 
 
 def load_state(reader: sqlite3.Connection, run: Run) -> RunState:

@@ -4,9 +4,9 @@ A *path* names one performance of a step: the ids of the groups around it and it
 a loop and `#n` inside a repeat: `ladder#2/ask`, `file[ab12]/make`; signs of an item's key that would be read as part
 of the path are written `%2F`. The empty path is the run itself, `!vars` its variables.
 
-Kinds of record: of the run `round vars stopping failing retried ended`; of a step `decided items asking lookup deadline
-failed`; of an effect or a wait `held intent retry pending parked closed wait done failed`; of a message that waited for
-a digest `digested dropped`; of a repeat `begun iterated repeated`.
+Kinds of record: of the run `round queued turn vars stopping failing retried ended`; of a step `decided items asking
+lookup deadline failed`; of an effect or a wait `held intent retry pending parked closed wait done failed`; of a message
+that waited for a digest `digested dropped`; of a repeat `begun iterated repeated`.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Run:
     depth: int
     created: datetime
     state: str = "running"
+    slot: str | None = None  #: what it shares with the runs that it may not go on beside
     dry: bool = False  #: whether nothing of it goes out
 
 
@@ -105,8 +106,10 @@ class RunState:
     cursors: dict[str, int] = field(default_factory=dict)
     taken: dict[str, set[int]] = field(default_factory=dict)  #: events that ended waits, by the item around them
     retries: int = 0  #: how often a person let it go on after it had failed
-    stopping: Mapping[str, Any] | None = None  #: the run that called it wants it ended: `state` and `reason`
+    stopping: Mapping[str, Any] | None = None  #: another run wants it ended: `state` and `reason`
     failing: Mapping[str, Any] | None = None
+    queued: bool = False  #: whether it waits for its turn among others
+    in_turn: bool = False  #: whether it began when its turn came
     ended: str | None = None
 
     def __post_init__(self) -> None:
@@ -126,6 +129,9 @@ class RunState:
             setattr(self, name, getattr(fresh, name))
         self.since = data.get("since", self.run.round_event)
         self.inputs = data.get("inputs")
+
+    def _queued(self, _path: str, data: Mapping[str, Any]) -> None:
+        self.queued, self.in_turn = True, self.in_turn or bool(data["begins"])
 
     def _leaf(self, path: str, status: LeafStatus, data: Mapping[str, Any]) -> None:
         leaf = self.leaves.get(path)
@@ -210,6 +216,8 @@ def escaped(key: str) -> str:
 
 _APPLY: dict[str, Callable[[RunState, str, Mapping[str, Any]], None]] = {
     "round": RunState._round,
+    "queued": RunState._queued,
+    "turn": lambda s, p, d: setattr(s, "queued", False),
     "vars": lambda s, p, d: setattr(s, "vars", d["values"]),
     "deadline": lambda s, p, d: s.deadlines.__setitem__(p, d["at"]),
     "decided": lambda s, p, d: s.decided.__setitem__(p, bool(d["value"])),

@@ -14,11 +14,11 @@ _OUT = frozenset({"intent", "parked", "done", "failed"})
 
 
 def stops(turn: Turn) -> bool:
-    """Whether `stop_when` holds, or the run that called this one wants it ended.
+    """Whether `stop_when` holds, or another run wants this one ended.
 
     A state whose newest change this run caused does not stop it, and a run with no effect left is finished instead.
     """
-    if turn.state.stopping is not None:  # whoever called it does not wait for it any more
+    if turn.state.stopping is not None:  # whoever called it does not wait for it, or one takes its place
         return True
     condition = turn.workflow.stop_when
     if condition is None or turn.view.subject_changed_by_run:

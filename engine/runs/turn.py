@@ -21,6 +21,8 @@ from engine.workflow.scope import Names
 VARS = "!vars"
 #: Where the evaluation of the file's `outputs` is recorded, if it fails.
 OUTPUTS = "!outputs"
+#: Where the file's `if` is recorded that is decided when a run gets its turn.
+CONDITION = "!if"
 
 
 class Failed(Exception):

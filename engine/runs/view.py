@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.domain import Event, Person
+from engine.matching import scope_of, slot_of
 from engine.runs import children, outbox, staleness
 from engine.runs.active import Active, Checked
 from engine.runs.commands import Called, Courtesy, Heading, Held, KnownCall, Refresh, Waiting
@@ -151,7 +153,15 @@ class CommittedView:
         except BadInputs as error:
             raise StepError(f"'{name}': {error}", "bad-input") from None
         dry = self._active.run.dry or self._hub.thinks_only(workflow)
-        return Called(workflow, kept, self._called_about(workflow, kept), dry)
+        about = self._called_about(workflow, kept)
+        return Called(workflow, kept, about, dry, self._called_slot(workflow, kept, about))
+
+    def _called_slot(self, workflow: Workflow, kept: Mapping[str, Any], about: str | None) -> str | None:
+        """Give what the run of a call shares with others of its workflow, as the file of now says."""
+        if workflow.concurrency is None:
+            return None
+        event = replace(self.event, subject_type=workflow.subject if about is not None else None, subject=about)
+        return slot_of(workflow.concurrency, scope_of(workflow, event, self.world.counting_in(workflow.during), kept))
 
     def _called_about(self, workflow: Workflow, kept: Mapping[str, Any]) -> str | None:
         """Give the id of what a call is about: an input says so, else it is what this run is about."""

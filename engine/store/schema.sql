@@ -128,12 +128,13 @@ CREATE TABLE "runs" (
   created BIGINT NOT NULL,
   updated BIGINT NOT NULL,
   ended BIGINT,
-  dry INTEGER DEFAULT '0' NOT NULL,
+  dry INTEGER DEFAULT '0' NOT NULL, slot TEXT,
   PRIMARY KEY (id),
   CONSTRAINT runs_key UNIQUE (workflow, "key", dry),
   UNIQUE (uid)
 );
 CREATE INDEX runs_going ON runs (id) WHERE ended IS NULL;
+CREATE INDEX runs_slot ON runs (workflow, slot) WHERE slot IS NOT NULL AND ended IS NULL;
 CREATE INDEX runs_state ON runs (state, id);
 CREATE INDEX runs_subject ON runs (subject, ended);
 CREATE TABLE schedules (
@@ -212,6 +213,7 @@ CREATE INDEX waits_effect ON waits (value) WHERE kind = 'effect';
 CREATE INDEX waits_event ON waits (event_type, field, value);
 CREATE INDEX waits_run ON waits (run, path);
 CREATE INDEX waits_settle ON waits (workflow, "trigger", subject);
+CREATE INDEX waits_turn ON waits (run) WHERE kind = 'turn';
 CREATE TABLE workflow_versions (
   hash TEXT NOT NULL,
   workflow TEXT NOT NULL,
@@ -220,4 +222,4 @@ CREATE TABLE workflow_versions (
   loaded BIGINT NOT NULL,
   PRIMARY KEY (hash)
 );
-INSERT INTO alembic_version VALUES ('0004');
+INSERT INTO alembic_version VALUES ('0005');

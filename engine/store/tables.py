@@ -150,11 +150,13 @@ runs = Table(
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("ended", BigInteger),
+    Column("slot", Text),  # `concurrency`: what it shares with the runs that may not go on beside it
     Column("dry", Integer, nullable=False),  # a dry run, which has a space of keys of its own
     UniqueConstraint("workflow", "key", "dry", name="runs_key"),
     Index("runs_subject", "subject", "ended"),
     Index("runs_state", "state", "id"),
     Index("runs_going", "id", where="ended IS NULL"),
+    Index("runs_slot", "workflow", "slot", where="slot IS NOT NULL AND ended IS NULL"),
 )
 
 steps = Table(
@@ -194,7 +196,7 @@ waits = Table(
     Column("id", _Id, primary_key=True),
     Column("run", BigInteger),
     Column("path", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # timer, event, hold, deadline, pause, effect, settle, digest
+    Column("kind", Text, nullable=False),  # timer, event, hold, deadline, pause, effect, settle, turn, digest
     Column("due", BigInteger),
     Column("event_type", Text),
     Column("field", Text),
@@ -209,6 +211,7 @@ waits = Table(
     Index("waits_event", "event_type", "field", "value"),
     Index("waits_settle", "workflow", "trigger", "subject"),
     Index("waits_effect", "value", where="kind = 'effect'"),
+    Index("waits_turn", "run", where="kind = 'turn'"),
     Index("waits_digest", "value", where="kind = 'digest'"),
 )
 

@@ -22,7 +22,7 @@ from engine.workflow.check_base import MISSING_KEY, UNKNOWN_CALENDAR, WRONG_TYPE
 from engine.workflow.check_expressions import EFFECT, KEYS, WATCHED, Expressions, Known
 from engine.workflow.check_on import Triggers, read_triggers
 from engine.workflow.check_steps import Steps, Surroundings
-from engine.workflow.model import RECIPIENT, Input, Step, Tree, Workflow
+from engine.workflow.model import RECIPIENT, Concurrency, Input, Step, Tree, Workflow
 from engine.workflow.source import Mapping as MappingNode
 from engine.workflow.source import Node, Scalar, SourceFile
 
@@ -52,6 +52,13 @@ FOREIGN = {
     "alias": "name",
     "title": "name",
     "enabled": "mode",
+}
+FOREIGN_TO_CONCURRENCY = {
+    "group": "key",
+    "max": "limit",
+    "mode": "on_conflict",
+    "cancel-in-progress": "(write 'on_conflict: replace')",
+    "cancel_in_progress": "(write 'on_conflict: replace')",
 }
 #: Words that stand where `steps` should.
 _JOBS = ("jobs",)
@@ -136,7 +143,7 @@ class _File:
         failing = after.with_record("run", {**RUN_FIELDS, "error": Field("error", "Why it failed.")})
         on_failure, _ = steps.read(root.get("on_failure"), "on_failure", Surroundings(failing, failing=True))
         outputs = check_declared.read_outputs(self.report, self.expressions, root.get("outputs"), after)
-        self._not_yet(root, after)
+        self._not_yet(root)
         workflow = self._workflow(root, triggers, head, variables, body, on_failure)
         return replace(workflow, subject=subject, inputs=inputs, outputs=outputs)
 
@@ -205,6 +212,7 @@ class _File:
             "timeout": self.expressions.length(root.get("timeout"), "timeout", known),
             "owner": self.report.person_or_team(root.get("owner"), "owner"),
             "during": self._during(root.get("during")),
+            "concurrency": self._concurrency(root.get("concurrency"), early),
         }
 
     def _during(self, node: Node | None) -> str | None:
@@ -215,22 +223,25 @@ class _File:
         self.report.known(UNKNOWN_CALENDAR, name, node, names, f"no calendar is called '{name}'", "calendars")
         return name
 
-    def _not_yet(self, root: MappingNode, known: Known) -> None:
-        """Hold the keys of later releases against their form, and say that they do nothing yet."""
-        self._concurrency(root.get("concurrency"), known)
-        self.report.text(root.get("moved_from"), "moved_from")
-        for key in ("concurrency", "moved_from"):
-            if (scalar := root.key(key)) is not None:
-                self.report.not_yet(f"'{key}'", scalar)
-
-    def _concurrency(self, node: Node | None, known: Known) -> None:
+    def _concurrency(self, node: Node | None, known: Known) -> Concurrency | None:
         mapping = self.report.mapping(node, "concurrency")
         if mapping is None:
-            return
-        self.report.keys(mapping, ("key", "limit", "on_conflict"), "'concurrency'", foreign={"group": "key"})
-        self.expressions.bare(mapping.get("key"), "key", known, KEYS)
-        self.report.whole(mapping.get("limit"), "limit", 1, 1_000)
-        self.report.choice(mapping.get("on_conflict"), "on_conflict", ("queue", "skip", "replace"))
+            return None
+        self.report.keys(mapping, ("key", "limit", "on_conflict"), "'concurrency'", foreign=FOREIGN_TO_CONCURRENCY)
+        key, limit = mapping.get("key"), self.report.whole(mapping.get("limit"), "limit", 1, 1_000)
+        conflict = self.report.choice(mapping.get("on_conflict"), "on_conflict", ("queue", "skip", "replace"))
+        return Concurrency(
+            self.expressions.keys(key, "key", known, KEYS) if key is not None else (),
+            limit or 1,
+            cast(Literal["queue", "skip", "replace"], conflict or "queue"),
+        )
+
+    def _not_yet(self, root: MappingNode) -> None:
+        """Hold the keys of later releases against their form, and say that they do nothing yet."""
+        self.report.text(root.get("moved_from"), "moved_from")
+        for key in ("moved_from",):
+            if (scalar := root.key(key)) is not None:
+                self.report.not_yet(f"'{key}'", scalar)
 
     def _mode(self, root: MappingNode) -> Literal["live", "dry_run", "off"]:
         mode = self.report.choice(root.get("mode"), "mode", ("live", "dry_run", "off"))

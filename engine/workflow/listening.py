@@ -22,7 +22,8 @@ class Compared:
 def compared(workflow: Workflow, use: TriggerUse) -> list[Compared]:
     """Give what a listener's condition compares with constants; nothing where it has to be looked at anyway."""
     condition = workflow.condition
-    if condition is None or use.settle is not None or varies(condition):
+    queued = workflow.concurrency is not None and workflow.concurrency.on_conflict == "queue"
+    if condition is None or use.settle is not None or queued or varies(condition):
         return []
     roots = {"event", use.trigger.subject}
     found = []

@@ -160,6 +160,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Concurrency:
+    """At most `limit` runs with the same values of `key` go on at a time; without a key, at most so many at all."""
+
+    key: tuple[Expression, ...] = ()
+    limit: int = 1
+    on_conflict: Literal["queue", "skip", "replace"] = "queue"
+
+
+@dataclass(frozen=True, slots=True)
 class Workflow:
     """One workflow file in one version. `id` is the file's stem, `version` the hash of that, its text and templates."""
 
@@ -179,6 +188,7 @@ class Workflow:
     condition: Expression | None = None
     once_per: tuple[Expression, ...] | None = None
     stop_when: Expression | None = None
+    concurrency: Concurrency | None = None
     during: str | None = None  #: a calendar's name, or `RECIPIENT`
     timeout: Length | None = None
     vars: tuple[tuple[str, Tree], ...] = ()

@@ -90,8 +90,9 @@ _INPUT: Schema = {
 }
 _CONCURRENCY: Schema = {
     "type": "object",
+    "description": "How many runs may go on at a time, and what becomes of one for which there is no room.",
     "properties": {
-        "key": _BARE,
+        "key": _KEYS,
         "limit": {"type": "integer", "minimum": 1},
         "on_conflict": {"enum": ["queue", "skip", "replace"]},
     },

@@ -518,9 +518,17 @@ def test_on_unknown_is_warned_of_where_the_connection_in_use_leaves_nothing_in_d
     assert workflow.steps[0].on_unknown == "skip"
 
 
-def test_keys_of_later_releases_are_held_against_their_form():
-    text = "on: incident.resolved\nconcurrency: {key: incident.idd, limt: 1}\nsteps:\n" + POST
-    assert sorted(codes(text)) == ["not-available-yet", "unknown-field", "unknown-key"]
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("{}", (0, 1, "queue")),
+        ("{key: incident.id, limit: 3}", (1, 3, "queue")),
+        ("{key: [incident.id, incident.severity], on_conflict: skip}", (2, 1, "skip")),
+    ],
+)
+def test_concurrency_means_one_at_a_time_in_a_queue_unless_it_says_otherwise(written, meant):
+    one = check_clean(steps("  - wait: 1h\n", f"on: incident.resolved\nconcurrency: {written}\n")).concurrency
+    assert (len(one.key), one.limit, one.on_conflict) == meant
 
 
 @given(st.text("onsteps: -[]{},'\"#\n |usewith.at${}0", max_size=120))
