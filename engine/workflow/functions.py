@@ -223,8 +223,6 @@ def _wanted(
         return None
     rest = dict(criteria)
     last = duration(run, rest.pop("last", None))
-    if last is not None and not last.exact:
-        raise EvaluationError(f"'last' must have a fixed length such as 30d, not {last}")
     private = rest.pop("private", False)
     if not isinstance(private, bool):
         raise EvaluationError(f"'private' must be true or false, not {describe(private)}")

@@ -558,7 +558,7 @@ class _Checker:
         bounds = functions.BOUNDS if functions.takes_bounds(kind) else ()
         if keyword == "last" and bounds:
             self._expect(argument.value, given, ("duration", "text"), "'last'")
-            self._timed(argument.value, given, "duration", equality=False)
+            self._timed(argument.value, given, "duration")
         elif keyword == "private" and bounds:
             self._expect(argument.value, given, ("boolean",), "'private'")
         elif kind != "event":

@@ -145,6 +145,12 @@ def test_last_takes_working_days(store):
     assert store.keys("ticket", last="1bd") == ["friday"]
 
 
+def test_last_takes_a_month_of_the_calendar(store):
+    store.say("incident.declared", "p:before", declared_at=NOON - timedelta(days=28, seconds=1))
+    store.say("incident.declared", "p:in", declared_at=NOON - timedelta(days=28))  # February has 28
+    assert store.keys("incident", last="P1M") == ["in"]
+
+
 def test_private_incidents_are_left_out_unless_asked_for(store):
     store.say("incident.declared", "p:secret", ago="1m", private=True)
     store.say("incident.declared", "p:open")

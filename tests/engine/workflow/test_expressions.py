@@ -386,7 +386,7 @@ def test_a_look_up_refuses_unknown_keywords():
     assert fault("tickets(colour='red')")[0] == "'tickets' cannot be narrowed by 'colour'"
     assert fault("teams(last='1d')")[0] == "'teams' cannot be narrowed by 'last'"
     assert fault("tickets('sre')")[0].startswith("'tickets' takes its arguments by name")
-    assert fault("tickets(last='3bd')")[0].startswith("'last' must have a fixed length")
+    assert "'soon'" in fault("tickets(last='soon')")[0]
 
 
 def test_a_vendor_is_asked_for_what_is_reached_and_the_answer_is_used():
