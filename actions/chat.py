@@ -92,7 +92,9 @@ class PostMessage(Params):
     channel: str | None = Field(default=None, description="Where to post; null is the connection's own channel.")
     text: Text = Field(min_length=1, description="The message, in Markdown.")
     thread: str | None = Field(default=None, description="Id of the message to answer under: `steps.ID.id`.")
-    digest: Digest | None = Field(default=None, description="Fold what the channel would get into one message.")
+    digest: Digest | None = Field(
+        default=None, description="Tell it with others that come within its `window`, such as 4h."
+    )
 
     @model_validator(mode="after")
     def _in_no_thread(self) -> Self:
@@ -120,7 +122,8 @@ class NudgePerson(Params):
     to: Recipient = Field(description="Whom to write to.")
     text: Text = Field(min_length=1, description="The message, in Markdown.")
     digest: Digest | None = Field(
-        default=None, description="Fold what they would get into one message. Above their daily limit it always is."
+        default=None,
+        description="Tell it with others that come within its `window`, such as 4h. Above `max_per_day` it always is.",
     )
 
 

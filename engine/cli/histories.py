@@ -232,7 +232,7 @@ def _leaf(record: Report, effects: Mapping[str, Report], times: Times) -> str:
     if effect.get("state") == "dry_run" and not data.get("kept"):
         told = result(data.get("outputs"))
         return f"{action}: not done, it is a dry run ({asked})" + (f"; {told} stands for what it gives" if told else "")
-    return _done(record, action, asked)
+    return _done(record, action, asked, times)
 
 
 def _again(data: Report, action: str | None, times: Times) -> str:
@@ -252,11 +252,18 @@ _WHY_LATER = {
     "rate-limited": "it waits for its turn",
     "closed": "held",
     "paused": "held",
+    "daily-limit": "held",
+    "muted": "held",
 }
 
 
-def _done(record: Report, action: str | None, asked: str) -> str:
-    outputs = record["data"].get("outputs") or {}
+def _done(record: Report, action: str | None, asked: str, times: Times) -> str:
+    outputs, data = record["data"].get("outputs") or {}, record["data"]
+    if data.get("unsent"):
+        return f"{data['action']}: not sent: {data['unsent']}"
+    if data.get("because"):
+        why = "" if data["because"] == "digest" else " because it is one more than 'max_per_day' allows"
+        return f"{action}: kept{why} to be told with others at {times.day(data['until'])} ({asked})"
     if action is None:
         event = record.get("event")
         if outputs.get("timed_out"):
@@ -339,6 +346,8 @@ _SENTENCES: Mapping[str, Callable[[Report, Times], str | None]] = {
     "lookup": lambda d, t: f"{_call(d['call'])} gave {brief(d['answer'])}",
     "asking": lambda d, t: None,  # the answer has a line of its own
     "closed": lambda d, t: "nobody waits for it any more",
+    "digested": lambda d, t: f"told in the digest {d['run']}",
+    "dropped": lambda d, t: f"not sent after all: {d['why']}",
     "wait": _waiting,
     "iterated": _iterated,
     "begun": lambda d, t: f"iteration {d['n'] + 1} begins",

@@ -98,6 +98,7 @@ def status_text(found: Mapping[str, Any], times: Times) -> None:
     _section(_counted("wait for their turn", waiting, found["queued_count"]), waiting)
     _section(_counted("held", found["held"], found["held_count"]), [_held(one, times) for one in found["held"]])
     _section("questions that nobody has answered yet", _questions(found, times))
+    _section("messages that wait to be told together", [_digest(one, found, times) for one in found["digests"]])
     _section("next", _due(found["next"], found, times))
     _section("schedules", [f"{times.away(one['due'], found['at'])}  {one['trigger']}" for one in found["schedules"]])
     _section("last event of each source", _sources(found, times))
@@ -156,6 +157,8 @@ def _due(dues: list[Mapping[str, Any]], found: Mapping[str, Any], times: Times) 
 
 def _waiting(one: Mapping[str, Any]) -> str:
     subject = f" ({one['subject']})" if one["subject"] else ""
+    if one["kind"] == "digest":
+        return "a digest"
     if one["kind"] == "settle":
         return f"{one['workflow']} settles{subject}, since {one['event']}"
     path = (one["path"] or "").removesuffix("!deadline")
@@ -202,6 +205,14 @@ def _queued(one: Mapping[str, Any], times: Times) -> str:
     subject = f" ({one['subject']})" if one["subject"] else ""
     behind = f" behind {', '.join(one['behind'])}" if one["behind"] else ""
     return f"{one['workflow']} {one['run']}{_dry(one)}{subject}{behind}, since {times.day(one['since'])}"
+
+
+def _digest(one: Mapping[str, Any], found: Mapping[str, Any], times: Times) -> str:
+    whom = one["person"] or one["channel"] or "the connection's own channel"
+    count = f"{one['messages']} message{'s' * (one['messages'] != 1)}"
+    until = f", until {times.away(one['due'], found['at'])}" if one["due"] else ""
+    run = f", held by {one['run']}" if one["run"] else ""
+    return f"{whom}: {count} by {one['connection']}{until}{run}"
 
 
 def _paused(one: Mapping[str, Any], times: Times) -> str:

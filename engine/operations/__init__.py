@@ -38,6 +38,7 @@ from engine.operations.incidents import (
     subscribe_incident,
     unsubscribe_incident,
 )
+from engine.operations.mutes import MutedSubject, MuteSubject, mute_subject, unmute_subject
 from engine.operations.pauses import PauseWorkflow, pause, resume
 from engine.operations.questions import AnswerQuestion, answer_question
 from engine.operations.replaying import ReplayEvent, replay_event
@@ -93,6 +94,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "retry_run": Operation(retry_run, RetryRun),
     "cancel_run": Operation(cancel_run, CancelRun),
     "decide_run": Operation(decide_run, DecideRun),
+    "mute_subject": Operation(mute_subject, MuteSubject),
+    "unmute_subject": Operation(unmute_subject, MutedSubject),
     "pause": Operation(pause, PauseWorkflow),
     "resume": Operation(resume, PauseWorkflow),
     "prune": Operation(prune, Prune),

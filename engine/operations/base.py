@@ -145,8 +145,10 @@ def find_subject(application: Application, kind: str, ref: str, method: str) -> 
     return Kept(row["connection"], provider, subject_of(kind, json.loads(row["state"])))
 
 
-def find_kept(application: Application, kind: str, ref: str) -> sqlite3.Row:
-    """Find the row of a subject by its id or its key, whatever the key's case: `id connection state`.
+def find_kept(application: Application, kind: str | None, ref: str) -> sqlite3.Row:
+    """Find the row of a subject by its id or its key, whatever the key's case: `type id connection state`.
+
+    Without a `kind` it may be a subject of any type.
 
     Raises:
         NotFound: nothing is called that.
@@ -154,21 +156,22 @@ def find_kept(application: Application, kind: str, ref: str) -> sqlite3.Row:
     """
     wanted = ref.strip()
     rows: list[sqlite3.Row] = application.reader.execute(
-        "SELECT id, connection, state FROM subjects WHERE type = ? AND (id = ? OR upper(id) = ? OR upper(key) = ?)",
+        "SELECT type, id, connection, state FROM subjects WHERE type = coalesce(?, type)"
+        " AND (id = ? OR upper(id) = ? OR upper(key) = ?)",
         (kind, wanted, wanted.upper(), wanted.upper()),
     ).fetchall()
     rows = [row for row in rows if row["id"] == wanted] or rows
     if not rows:
-        raise NotFound(f"no {kind} is called '{ref}'; {_named(_newest(application, kind))}")
+        raise NotFound(f"no {kind or 'subject'} is called '{ref}'; {_named(_newest(application, kind))}")
     if len(rows) > 1:
         ids = ", ".join(row["id"] for row in rows)
         raise Refused(f"several are called '{ref}': name one of {ids}")
     return rows[0]
 
 
-def _newest(application: Application, kind: str) -> list[str]:
+def _newest(application: Application, kind: str | None) -> list[str]:
     rows = application.reader.execute(
-        "SELECT key, id FROM subjects WHERE type = ? AND json_extract(state, '$.private') IS NOT 1"
+        "SELECT key, id FROM subjects WHERE type = coalesce(?, type) AND json_extract(state, '$.private') IS NOT 1"
         " ORDER BY first_seen DESC, rowid DESC LIMIT ?",
         (kind, MOST_NAMED + 1),
     )

@@ -104,7 +104,7 @@ async def retry_run(application: Application, actor: Person, params: RetryRun) -
     where = "with the current file" if latest is not None else "at the step that failed"
     goes_on = f"waits for its turn behind {', '.join(behind)}, and then goes on" if behind else "goes on"
     application.tell("run.retried", f"{uid} {goes_on} {where}: retried by {actor.name}", run=uid)
-    _pass_on(application, [number])
+    pass_on(application, [number])
     return Done(f"{uid} {goes_on} {where}", {"run": uid})
 
 
@@ -120,7 +120,7 @@ async def cancel_run(application: Application, actor: Person, params: CancelRun)
         uid, woken = await application.hub.journal.transact(write)
         cancelled.append(uid)
         application.tell("run.cancelled", f"{uid} cancelled by {actor.name}", run=uid)
-        _pass_on(application, [write.number, *woken])
+        pass_on(application, [write.number, *woken])
     return Done(_cancelled(cancelled, params.workflow), {"runs": cancelled})
 
 
@@ -142,7 +142,7 @@ async def decide_run(application: Application, actor: Person, params: DecideRun)
     uid, path, woken, words = await application.hub.journal.transact(write)
     message = f"'{path}' of {uid} {words}"
     application.tell("run.decided", f"{message}: decided by {actor.name}", run=uid, step=path)
-    _pass_on(application, [number, *woken])
+    pass_on(application, [number, *woken])
     return Done(message, {"run": uid, "step": path, "decision": params.decision})
 
 
@@ -223,7 +223,7 @@ def _set_going(cursor: Direct, number: int, now: datetime) -> None:
     )
 
 
-def _pass_on(application: Application, numbers: Iterable[int]) -> None:
+def pass_on(application: Application, numbers: Iterable[int]) -> None:
     """Let runs look at what was written about them; without a running engine they do at its next start."""
     if application.started:
         for number in numbers:

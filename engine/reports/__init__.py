@@ -6,7 +6,7 @@ are mappings of their fields, instants ISO 8601 in UTC, long texts cut. No engin
 
 from engine.reports.events import list_events, show_event
 from engine.reports.explaining import explain_event
-from engine.reports.overview import status
+from engine.reports.overview import mutes, status
 from engine.reports.runs import STATES, list_runs, show_run
 from engine.store.naming import Ambiguous, NotFound
 
@@ -17,6 +17,7 @@ __all__ = [
     "explain_event",
     "list_events",
     "list_runs",
+    "mutes",
     "show_event",
     "show_run",
     "status",

@@ -12,6 +12,7 @@ from engine.problems import Problem
 from engine.reports.runs import STATES, held
 from engine.reports.values import cut, iso, read
 from engine.runs import slots
+from engine.runs.state import DIGESTS
 from engine.store.codec import micros
 
 #: What is due for longer than this is late.
@@ -46,7 +47,7 @@ def status(
         "engine": dict(engine or {}),
         "runs": _by_state(reader, dry=False),
         "dry_runs": _by_state(reader, dry=True),
-        "next": _due(reader, "due > ?", micros(now)),
+        "next": _due(reader, "due > ? AND w.kind != 'digest'", micros(now)),
         "late": _due(reader, "due <= ?", micros(now - LATE)),
         "late_count": _count(reader, "SELECT count(*) FROM waits WHERE due <= ?", micros(now - LATE)),
         "unmatched": _count(reader, "SELECT count(*) FROM events WHERE state = 'new'"),
@@ -62,6 +63,7 @@ def status(
             reader, "SELECT count(*) FROM runs WHERE state = 'failed' AND ended >= ?", micros(now - RECENT)
         ),
         "questions": _questions(reader),
+        "digests": _digests(reader),
         "connections": _connections(reader, connections or {}),
         "sources": _sources(reader),
         "problems": [problem.as_record() for problem in problems],
@@ -107,6 +109,59 @@ def _schedules(reader: sqlite3.Connection) -> list[dict[str, Any]]:
         (MOST,),
     ).fetchall()
     return [{"trigger": row["id"], "due": iso(row["due"])} for row in rows]
+
+
+def _digests(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Give how many messages wait for whom, and until when; `run` is the digest that is held with them, if one is."""
+    rows = reader.execute(
+        "SELECT o.connection, o.person, o.channel, count(*) AS n, min(o.at) AS since,"
+        " (SELECT min(w.due) FROM waits w WHERE w.kind = 'digest' AND w.value = o.place) AS due,"
+        " (SELECT min(r.id) FROM runs r WHERE r.ended IS NULL AND r.workflow = ?"
+        "  AND substr(r.key, 1, length(o.place) + 1) = o.place || '/') AS run"
+        " FROM outbox o WHERE o.state = 'waiting' GROUP BY o.place ORDER BY o.place",
+        (DIGESTS,),
+    ).fetchall()
+    return [_digest(reader, row) for row in rows]
+
+
+def _digest(reader: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+    due, uid = iso(row["due"]), None
+    if row["run"] is not None:
+        run = reader.execute("SELECT * FROM runs WHERE id = ?", (row["run"],)).fetchone()
+        uid, due = run["uid"], next((one["until"] for one in held(reader, run)), due)
+    person = read(row["person"])
+    whom = {"person": person["id"] if person else None, "channel": row["channel"], "connection": row["connection"]}
+    return {**whom, "messages": row["n"], "since": iso(row["since"]), "due": due, "run": uid}
+
+
+def mutes(reader: sqlite3.Connection, now: datetime, person: str | None = None) -> list[dict[str, Any]]:
+    """Give the mutes that last, the one that ends first before the others; of one person, or of all.
+
+    Args:
+        reader: the database.
+        now: the present instant.
+        person: the id of somebody in the roster.
+    """
+    rows = reader.execute(
+        "SELECT m.*, s.key, s.state FROM mutes m LEFT JOIN subjects s ON s.type = m.subject_type AND s.id = m.subject"
+        " WHERE m.ended IS NULL AND m.until > :now AND (:person IS NULL OR m.person = :person) ORDER BY m.until, m.id",
+        {"now": micros(now), "person": person},
+    ).fetchall()
+    return [
+        {
+            "person": row["person"],
+            "subject": {"type": row["subject_type"], "id": row["subject"], "key": row["key"], "title": _title(row)},
+            "until": iso(row["until"]),
+            "since": iso(row["at"]),
+            "by": read(row["by"]),
+        }
+        for row in rows
+    ]
+
+
+def _title(row: sqlite3.Row) -> str | None:
+    state = json.loads(row["state"]) if row["state"] is not None else {}
+    return None if state.get("private") else state.get("title")
 
 
 def _parked(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:

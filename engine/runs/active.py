@@ -111,7 +111,7 @@ class Active:
 
 
 #: Codes of what holds an effect, and is no failure of it.
-_HOLDING = frozenset({"connection-held", "rate-limited", "closed", "paused", "daily-limit"})
+_HOLDING = frozenset({"connection-held", "rate-limited", "closed", "paused", "daily-limit", "muted"})
 
 
 def summary(state: RunState) -> str:

@@ -7,6 +7,7 @@ the letters that are still of use then; they are taken in the commit of its inte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,18 +21,18 @@ from engine.runs import effects, outbox
 from engine.runs.commands import Heading, Held, Perform, Refresh, Take, Waiting
 from engine.runs.hub import Hub
 from engine.runs.manners import DIGEST
-from engine.runs.state import Run
+from engine.runs.state import DIGESTS, Run
 from engine.runs.turn import Blocked, Env, Finished, Turn
 from engine.store.codec import micros
 from engine.store.journal import Direct
 from engine.workflow.expressions import escape_markdown
 from engine.workflow.model import Step, Workflow
 
-#: What the workflow of digests is called; its runs are listed under it.
-NAME = "hotwash.digest"
 PATH = "digest"
 #: A digest of more characters than this is cut in two: chats refuse long messages.
 LONGEST = 12_000
+#: A key that can be copied into a command as it is.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,80}")
 _SPAN = Span("", 1, 1, 1, 1)
 
 
@@ -40,7 +41,7 @@ def workflow_of(hub: Hub, run: Run) -> Workflow:
     connection, _, whom = _place(run).partition("/")
     action = hub.action("chat.nudge" if whom.startswith("@") else "chat.post")
     step = Step(PATH, "uses", _SPAN, action=action, connection=connection)
-    return Workflow(NAME, DIGEST, "", {}, _SPAN, "Digest", steps=(step,))
+    return Workflow(DIGESTS, DIGEST, "", {}, _SPAN, "Digest", steps=(step,))
 
 
 async def begin(hub: Hub, waits: Sequence[int]) -> None:
@@ -56,7 +57,7 @@ def _begin(tx: Direct, wait: int, now: datetime) -> int | None:
     row = tx.execute("SELECT value FROM waits WHERE id = ?", (wait,)).fetchone()
     tx.execute("DELETE FROM waits WHERE id = ?", (wait,))
     first = tx.execute(_FIRST, (row["value"],)).fetchone() if row is not None else None
-    if first is None or tx.execute(_GOING, (NAME, f"{row['value']}/")).fetchone() is not None:
+    if first is None or tx.execute(_GOING, (DIGESTS, f"{row['value']}/")).fetchone() is not None:
         return None  # one that goes on takes what is there when it goes out
     letter = outbox.waiting_of(first).letter
     data = {"to": letter.person, "channel": letter.channel, "connection": letter.connection}
@@ -77,7 +78,7 @@ def _run(tx: Direct, key: str, event: int, now: datetime) -> int:
     tx.execute(
         "INSERT INTO runs (uid, workflow, key, version, round, round_event, event, trigger, state, depth, wake,"
         " created, updated, dry) VALUES (?, ?, ?, ?, 1, ?, ?, 'digest.due', 'running', 0, 1, ?, ?, 0)",
-        (uid, NAME, key, DIGEST, event, event, at, at),
+        (uid, DIGESTS, key, DIGEST, event, event, at, at),
     )
     return int(tx.lastrowid or 0)
 
@@ -169,6 +170,9 @@ def text_of(headed: Sequence[tuple[Waiting, Heading | None]]) -> str:
     if others is not None:
         head = ["**Also**"] if groups else []
         parts.append("\n".join([*head, *(_item(text, times) for text, times in others[1].items())]))
+    known = [heading.key for heading, _ in groups.values() if heading is not None and _NAME.fullmatch(heading.key)]
+    if headed[0][0].letter.person is not None and known:
+        parts.append(f"_Enough of one for a while:_ `hotwash mute {known[0]} --until 7d`")
     return "\n\n".join(parts)
 
 
@@ -184,7 +188,7 @@ def _link(url: str) -> str:
 
 def _item(text: str, times: int) -> str:
     lines = text.splitlines()
-    first = f"- {lines[0]}" + (f" (said {times} times)" if times > 1 else "")
+    first = f"- {lines[0]}" + (f" ({times} times)" if times > 1 else "")
     return "\n".join([first, *(f"  {line}".rstrip() for line in lines[1:])])
 
 

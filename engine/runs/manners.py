@@ -95,7 +95,7 @@ class Manners:
 
     def told(self, person: Person, mute: Mute, subject: Any) -> str:
         """Say that somebody has muted a subject: `Ada has muted HW-3 until 2026-03-09 09:00 CET`."""
-        until = mute.until.astimezone(self.zone_of(person))
+        until = mute.until.astimezone(zone_of(self.hub, person))
         return f"{person.name} has muted {name_of(subject) or mute.subject} until {until:%Y-%m-%d %H:%M %Z}"
 
     def _about_limits(
@@ -130,16 +130,12 @@ class Manners:
         return self._limits(identity, people) if people else NOTHING
 
     def _counted(self, person: Person) -> Counted:
-        since, _ = local_day(self.world.now, self.zone_of(person))
+        since, _ = local_day(self.world.now, zone_of(self.hub, person))
         return Counted(person.id, person.max_per_day or MAX_PER_DAY, since)
-
-    def zone_of(self, person: Person) -> ZoneInfo:
-        """Give the zone that somebody's days are counted in."""
-        return ZoneInfo(person.timezone or self.hub.hours_of(person).timezone)
 
     def morning_after(self, person: Person) -> datetime:
         """Give when somebody's next day begins for what was held: with their work, not at midnight."""
-        return morning_after(self.world.now, self.zone_of(person), self.hub.hours_of(person))
+        return morning_after(self.world.now, zone_of(self.hub, person), self.hub.hours_of(person))
 
     def _letter(
         self, step: Step, inputs: Any, people: Sequence[Person], subject: Any, due: datetime, *, limited: bool
@@ -167,6 +163,11 @@ class Manners:
             return at
         theirs = during == RECIPIENT and person is not None
         return next_open(self.hub.hours_of(person) if theirs else self.hub.directory.calendar_of(during), at)
+
+
+def zone_of(hub: Hub, person: Person) -> ZoneInfo:
+    """Give the zone that somebody's days are counted in."""
+    return ZoneInfo(person.timezone or hub.hours_of(person).timezone)
 
 
 def _folds(action: Action | None, inputs: Any) -> bool:

@@ -24,6 +24,9 @@ IN_DOUBT = "!in-doubt/"
 #: How the identities of effects of dry runs begin: they spend none of the others.
 DRY = "dry-run:"
 
+#: What the workflow of digests is called; its runs are listed under it.
+DIGESTS = "hotwash.digest"
+
 LeafStatus = Literal["held", "intent", "retry", "pending", "parked", "wait", "done", "failed"]
 
 

@@ -72,6 +72,7 @@ def create_app(application: Application, token: str | None = None) -> ASGIApp:
         Route("/api/events/{id}", guarded(_event), methods=["GET"]),
         Route("/api/runs", guarded(_runs), methods=["GET"]),
         Route("/api/runs/{id}", guarded(_run), methods=["GET"]),
+        Route("/api/mutes", guarded(_mutes), methods=["GET"]),
         Route("/api/operations/{name}", guarded(_operation), methods=["POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
@@ -211,6 +212,11 @@ async def _runs(application: Application, request: Request) -> Response:
 
 async def _run(application: Application, request: Request) -> Response:
     return Answer(reports.show_run(application.reader, request.path_params["id"]))
+
+
+async def _mutes(application: Application, request: Request) -> Response:
+    asked = _query(request, "person")
+    return Answer({"mutes": reports.mutes(application.reader, application.clock.now(), asked.get("person"))})
 
 
 async def _operation(application: Application, request: Request) -> Response:

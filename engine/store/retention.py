@@ -133,6 +133,16 @@ _PASSES = (
         f" AND {_ENDED.format('effects')}",
         {"inputs": "'null'", "error": "NULL", "result": _MADE},
     ),
+    _Pass(
+        "messages",
+        "outbox",
+        "messages",
+        "at < :before AND state != 'waiting'"
+        " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = outbox.digest AND runs.ended IS NULL)",
+    ),
+    # the daily limit counts today's, wherever today is
+    _Pass("messages", "sent", "messages", "at < min(:before, (SELECT max(at) FROM sent) - 3 * 86400000000)"),
+    _Pass("messages", "mutes", "messages", "until < :before"),
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.capabilities import Changes, Message, TicketDraft, Where
+from engine.capabilities import Message, TicketDraft, Where
 from engine.domain import Person, Ticket
 from engine.plugins import ActionError, Effect, at_most_once, idempotent
 
@@ -91,9 +91,6 @@ class RecordingTickets:
     async def search(self, where: Where, query: str | None) -> Sequence[Ticket]:
         fits = (t for t in self.tickets.values() if set(where.labels) <= set(t.labels))
         return [ticket for ticket in fits if where.done is None or ticket.done == where.done]
-
-    async def changes(self, cursor: str | None) -> Changes:
-        return Changes((), cursor or "")
 
     def _called(self, what: str, ref: str) -> Ticket:
         self.calls.append((what, ref))

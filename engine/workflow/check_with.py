@@ -79,6 +79,7 @@ class _Inputs:
             tree = self._tree(entry.value, (name,), self.schemas.get(name, []), name)
             inputs.trees[name] = tree
         hints = {key: f"'{key}' belongs to the step: suspect the indentation" for key in STEP_KEYS_IN_WITH}
+        hints["digest"] = "only messages are told together: 'chat.nudge' and 'chat.post' take 'digest'"
         held = Held(
             self.action.name, self.action.params, self.node, self.parent, self.standing_in, extra, dropped, hints
         )

@@ -41,10 +41,17 @@ class Chat(RecordingChat):
 
     async def post(self, channel: str | None, text: str, *, thread: str | None, effect: Any) -> Any:
         self.calls.append(text)
+        await self._stand_still(text)
+        return await super().post(channel, text, thread=thread, effect=effect)
+
+    async def direct(self, person: Person, text: str, *, effect: Any) -> Any:
+        await self._stand_still(text)
+        return await super().direct(person, text, effect=effect)
+
+    async def _stand_still(self, text: str) -> None:
         if text in self.slow:
             self.began.set()
             await self.go_on.wait()
-        return await super().post(channel, text, thread=thread, effect=effect)
 
 
 class Site(World):
@@ -108,6 +115,11 @@ class Site(World):
             await perform(application, "pause", {}, GRACE)
         finally:
             await application.stop()
+
+    async def mutes(self, subject: str, until: str, person: str = "ada") -> None:
+        """Let somebody mute a subject."""
+        await perform(self.application, "mute_subject", {"subject": subject, "until": until, "person": person}, GRACE)
+        await self.settle()
 
     async def stop(self, patience: float) -> None:
         """End the engine as one does that is asked to."""

@@ -133,9 +133,10 @@ class Example(World):
         rows = [row for row in self._console.messages() if row["to"] in (to, f"@{to}")]
         return [plain(row["text"]) for row in rows if by in (None, row["workflow"])]
 
-    def asked(self, who: str) -> list[str]:
-        """Give the questions that were put to somebody, oldest first."""
-        return [plain(one.text) for one in self._console.questions() if who in dict(one.asked)]
+    def asked(self, who: str, *, by: str | None = None) -> list[str]:
+        """Give the questions that were put to somebody, oldest first; `by` one workflow, or by all."""
+        put = [one for one in self._console.questions() if who in dict(one.asked)]
+        return [plain(one.text) for one in put if by in (None, one.workflow)]
 
     def document(self, title: str) -> Path:
         """Give the one document whose file's name holds `title`."""

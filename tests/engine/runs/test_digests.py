@@ -31,7 +31,9 @@ TWO = """\
 - Look at Checkout is slow.
 
 **[P2: Search \\| slow](https://pager.example/P2%29)**
-- Look at Search \\| slow."""
+- Look at Search \\| slow.
+
+_Enough of one for a while:_ `hotwash mute P1 --until 7d`"""
 
 
 def history(world, kind):
@@ -96,7 +98,7 @@ async def test_what_is_said_again_about_a_subject_is_told_once(engine):
             await world.incident("updated", severity=severity)
         await world.incident("declared", "pager:P2", title="Search is slow")
         await world.move("4h")
-        assert "- Look at Checkout is slow. (said 3 times)\n" in world.said[0]
+        assert "- Look at Checkout is slow. (3 times)\n" in world.said[0]
 
 
 async def test_each_person_and_each_channel_has_a_digest_of_its_own(engine):
@@ -264,6 +266,17 @@ async def test_a_digest_that_comes_late_still_waits_for_the_hours_of_its_workflo
         assert (world.said, world.runs()[-1]["state"]) == ([], "held")
         await world.move("14h")
         assert world.said == ["Look at Checkout is slow."]
+
+
+async def test_what_a_paused_workflow_had_to_say_waits_and_the_rest_is_told(engine):
+    async with engine(a=NUDGE, b=NUDGE.replace("Look at", "Also")) as world:
+        await world.declared()
+        await perform(world.application, "pause", {"workflow": "a"}, GRACE)
+        await world.move("5h")
+        assert world.said == ["Also Checkout is slow."]
+        await perform(world.application, "resume", {"workflow": "a"}, GRACE)
+        await world.move("15m")
+        assert world.said[1:] == ["Look at Checkout is slow."]
 
 
 @pytest.mark.parametrize("window", ["0s", "40d", "soon"])

@@ -218,6 +218,22 @@ async def test_a_failed_run_is_retried_only_while_the_event_that_began_it_is_kep
             await operations.perform(app, "retry_run", {"run": "1"}, "ada")
 
 
+NUDGE = "\non: [incident.declared, incident.updated]\nonce_per: event.id\nsteps:\n  - uses: chat.nudge\n"
+NUDGE += "    with: {to: ada, text: hello, digest: {window: 1h}}\n"
+
+
+async def test_what_was_told_in_a_digest_goes_and_what_waits_or_counts_stays(engine):
+    async with engine(NUDGE) as world:
+        await world.declared()
+        await world.move("9d")
+        await world.incident("updated", severity="sev2")
+        await world.move("2h")
+        await world.incident("updated", severity="sev3")
+        assert (await forget(world, "1h"))["messages"] == 3  # two letters, and that a message went out nine days ago
+        assert rows(world, "SELECT state FROM outbox ORDER BY id") == [("waiting",)]
+        assert len(rows(world, "SELECT 1 FROM sent")) == 1
+
+
 # --- what goes on ---
 
 

@@ -32,7 +32,8 @@ async def test_the_deadline_goes_by_the_severity(example):
 
 async def test_a_deadline_at_night_is_told_in_the_morning(example):
     await example.move("13h")
-    await resolved(example)
+    await example.declare()
+    await example.resolve()
     await example.move("7d")
     assert (example.said("mary"), example.states("overdue")) == ([], ["held"])
     await example.move("10h")

@@ -1,0 +1,81 @@
+"""A review that was not held is booked again."""
+
+from __future__ import annotations
+
+
+async def booked(example):
+    """Let an incident be over whose postmortem linus owns."""
+    await example.declare()
+    await example.resolve()
+    await example.answers("linus", "yes")
+
+
+async def after_the_review(example):
+    await example.move_to(example.reviews[-1].end)
+    await example.move("31m")
+
+
+async def test_a_review_is_booked_in_office_hours_for_those_who_took_part_and_not_at_once(example):
+    await booked(example)
+    (review,) = example.reviews
+    assert {person.id for person in review.attendees} >= {"ada"}
+    assert example.in_office_hours(review.start)
+    assert review.start.day > 2
+
+
+async def test_the_owner_is_asked_half_an_hour_after_its_end_and_not_before(example):
+    await booked(example)
+    await example.move_to(example.reviews[0].end)
+    assert example.asked("linus", by="review") == []
+    await example.move("31m")
+    assert example.asked("linus", by="review")[0].startswith("Was the review of Checkout is slow held (Tue 3 Mar 2026")
+
+
+async def test_one_that_was_not_held_is_booked_again_and_one_that_was_is_not(example):
+    await booked(example)
+    await after_the_review(example)
+    await example.answers("linus", "no")
+    first, second = example.reviews
+    assert second.start > first.end
+    await after_the_review(example)
+    await example.answers("linus", "yes")
+    await example.move("14d")
+    assert (len(example.reviews), example.states("review"), example.said("grace", by="review")) == (2, ["finished"], [])
+
+
+async def test_three_times_are_enough(example):
+    await booked(example)
+    for _ in range(3):
+        await after_the_review(example)
+        await example.answers("linus", "no")
+    assert len(example.reviews) == 3
+    assert example.said("grace", by="review") == [
+        "The review of Checkout is slow was booked three times and never held. Is it still wanted?"
+    ]
+
+
+async def test_a_reopened_incident_books_no_further_review(example):
+    await booked(example)
+    await example.does("ada", "reopen_incident", incident="INC-1")
+    await example.move("14d")
+    assert (len(example.reviews), example.states("review")) == (1, ["stopped"])
+
+
+async def test_the_lead_hears_where_nobody_has_time(example):
+    example.is_away("ada")
+    await booked(example)
+    assert (example.reviews, example.states("review")) == ([], ["failed"])
+    assert example.said("grace", by="review")[0].startswith(
+        "No review of Checkout is slow could be booked: no 45 minutes within"
+    )
+
+
+async def test_a_hiccup_a_small_incident_and_a_drill_are_not_reviewed(example):
+    await example.declare()
+    await example.resolve("INC-1", stays="10m")
+    await example.does("ada", "reopen_incident", incident="INC-1")
+    await example.declare(severity="sev3")
+    await example.resolve("INC-2")
+    await example.declare(drill=True)
+    await example.resolve("INC-3")
+    assert example.reviews == []
