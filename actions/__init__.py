@@ -13,6 +13,7 @@ from actions.providers.local import Local
 from actions.providers.markdown import Markdown
 from actions.providers.pagerduty import PagerDuty
 from actions.providers.roster import Roster
+from actions.providers.slack import Slack
 from engine.plugins import Declaration, Provider
 
 ALL: tuple[Declaration, ...] = (
@@ -43,4 +44,5 @@ ALL: tuple[Declaration, ...] = (
     cast(Provider, Markdown),  # a type checker does not see that a decorator replaced the class
     PagerDuty,
     Roster,
+    Slack,
 )

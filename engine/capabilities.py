@@ -57,6 +57,7 @@ class Effect:
     subject: str | None = None
     attempt: int = 1
     actor: Person | None = None  #: set where a person acts through us
+    inputs: Mapping[str, Any] = field(default_factory=dict)  #: as stored, where a provider is to look for it
     saved: list[tuple[str, str, Mapping[str, Any] | None]] = field(default_factory=list)
     emitted: list[tuple[str, Fact]] = field(default_factory=list)
 

@@ -7,6 +7,7 @@ from triggers.sources.alertmanager import Alertmanager
 from triggers.sources.generic import Generic
 from triggers.sources.jira import Jira
 from triggers.sources.pagerduty import PagerDuty
+from triggers.sources.slack import Slack
 
 ALL = (
     incident.declared,
@@ -35,4 +36,5 @@ ALL = (
     Alertmanager,
     Generic,
     Jira,
+    Slack,
 )

@@ -130,6 +130,7 @@ class Executor:
         self.paused: dict[int, datetime] = {}  #: runs that wait for the database to be writable, and until when
         self._calls = asyncio.Semaphore(self.max_calls)
         self._readings: dict[tuple[str, str], tuple[datetime, asyncio.Task[Fact | None]]] = {}
+        self._showing: set[asyncio.Task[None]] = set()
         self.stopping = False
 
     # --- the actor ---------------------------------------------------------------------------------------------------
@@ -397,6 +398,7 @@ class Executor:
         if turn is not None:
             return self._rest(active, path, turn)
         effect = self._effect(active, path, identity, instant(row["created"]), leaf.attempt)
+        effect.inputs = loads(row["inputs"])
         try:
             found = await self._finder(row).find(effect)  # type: ignore[union-attr]
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing is made on a guess
@@ -819,6 +821,8 @@ class Executor:
             elif isinstance(command, Judged) and command.kind == "start":
                 run = active.run
                 self.hub.tell("run.started", f"{run.workflow}: it gets its turn", run=run.uid, workflow=run.workflow)
+        for closing in write.closings:
+            self._show_closed(closing)
         if write.events:
             self.hub.events_written()
         if write.timed:
@@ -851,6 +855,27 @@ class Executor:
                 closing.kept = (row["connection"], key, kept)
             closings.append(closing)
         return closings
+
+    def _show_closed(self, closing: Closing) -> None:
+        """Let the chat that asked show that a question is closed, where it can; nothing depends on it."""
+        if closing.kept is None:
+            return
+        connection, _, row = closing.kept
+        provider: Any = self.hub.provider(connection)
+        if not hasattr(provider, "closed"):
+            return
+
+        async def show() -> None:
+            try:
+                await provider.closed(row)
+            except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, the answer counts
+                self.hub.tell(
+                    "question.shown-open", f"{row['id']} still shows its buttons: {error}", connection=connection
+                )
+
+        task = asyncio.create_task(show(), name=f"closed {row['id']}")
+        self._showing.add(task)
+        task.add_done_callback(self._showing.discard)
 
     def _report(self, active: Active, result: Result) -> None:
         if result.effect_state in ("done", "pending"):

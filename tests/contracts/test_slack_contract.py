@@ -1,0 +1,80 @@
+"""Slack's Web API by its specification: what the official client sends for us."""
+
+from __future__ import annotations
+
+import pytest
+
+from actions.providers.slack import Slack
+from engine.domain import Person
+from tests.fakes import an_effect
+
+ADA = Person("ada", "Ada", email="ada@example.com", ids={"slack": "W012A3CDE"})
+
+
+@pytest.fixture
+async def chat(prism, connection):
+    provider = Slack.build(
+        Slack.options(token="xoxb-1", channel="#incidents", api=f"{prism('slack')}/api/"), connection
+    )
+    yield provider
+    await provider.aclose()
+
+
+async def test_a_message_is_posted_with_blocks_and_plain_text(chat):
+    sent = await chat.post(None, "**Checkout** is slow: <https://x.example>", thread=None, effect=an_effect())
+    assert sent.id.count("/") == 1
+
+
+async def test_one_person_is_written_to(chat):
+    assert (await chat.direct(ADA, "The draft is due.", effect=an_effect())).id
+
+
+async def test_a_question_has_a_button_for_each_choice_and_is_kept(chat):
+    effect = an_effect("ask1")
+    await chat.ask([ADA], "On it?", {"yes": "Yes", "no": "No"}, effect=effect)
+    ((_, key, row),) = effect.saved
+    assert (key, row["id"], row["choices"]) == ("question/ask1", effect.id, {"yes": "Yes", "no": "No"})
+
+
+async def test_a_closed_question_is_updated(chat):
+    row = {"room": "C1", "ts": "1.2", "text": "On it?", "choices": {"yes": "Yes"}, "answer": "yes", "by": "Ada"}
+    assert await chat.closed(row) is None
+
+
+async def test_a_conversation_is_read_for_what_was_sent(chat):
+    effect = an_effect()
+    effect.inputs = {"channel": "C012AB3CD", "text": "x"}
+    assert await chat.find(effect) is None
+
+
+async def test_the_check_asks_who_we_are(chat):
+    assert await chat.check() is None
+
+
+async def test_somebody_is_looked_up_by_e_mail_address(chat):
+    assert await chat._user(Person("grace", "Grace", email="grace@example.com"))
+
+
+BEARER = {"Authorization": "Bearer xoxb-1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("chat.postMessage", {"text": "without a channel"}),
+        ("chat.update", {"channel": "C1"}),
+        ("conversations.history", {"limit": "many"}),
+        ("conversations.replies", {"limit": "many"}),
+        ("conversations.list", {"limit": "many"}),
+        ("conversations.open", {"return_im": "perhaps"}),
+        ("users.lookupByEmail", {}),
+        ("chat.getPermalink", {}),
+    ],
+)
+async def test_the_specification_refuses_what_breaks_it(prism, by_hand, path, form):
+    answer = await by_hand("POST", f"{prism('slack')}/api/{path}", headers=BEARER, form=form)
+    assert answer.refused
+
+
+async def test_the_specification_refuses_a_request_without_a_token(prism, by_hand):
+    assert (await by_hand("POST", f"{prism('slack')}/api/auth.test")).refused
