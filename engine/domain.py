@@ -218,6 +218,7 @@ class Event:
     caused_by: str | None = None  #: identity of the effect, where a run of ours caused it
     own: bool = False  #: whether one of our own accounts did it
     depth: int = 0  #: how many runs stand behind it
+    private: bool = False  #: whether only those concerned may see what it is about
 
 
 Subject = Incident | Ticket | Alert | Document | Review

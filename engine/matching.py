@@ -202,7 +202,14 @@ def settled(workflow: Workflow, use: TriggerUse, index: int, event: Event, world
     incident = world.subject("incident", str(event.subject)) if event.subject_type == "incident" else None
     if incident is not None and incident.merged_into:
         return Match(workflow, use, index, "merged")
+    if _asked(use) == "no" and world.is_private(event.subject_type, event.subject):
+        return Match(workflow, use, index, "private", keep=True)
     return evaluate(workflow, use, index, event, world)
+
+
+def _asked(use: TriggerUse) -> str:
+    """Give how private a subject may be that starts the workflow: `no`, `only` or `both`."""
+    return getattr(use.params, "private", "no")
 
 
 def _failed(workflow: Workflow, use: TriggerUse, index: int, error: Exception) -> Match:
@@ -222,6 +229,10 @@ def _match(workflow: Workflow, use: TriggerUse, index: int, event: Event, world:
         event = replace(event, data={name: value for name, value in event.data.items() if name != LISTENER})
     if use.connection is not None and use.connection != event.source:
         return said("inputs_differ")
+    if event.private and _asked(use) == "no":
+        return said("private")
+    if _asked(use) == "only" and not event.private:
+        return said("inputs_differ")
     if use.trigger.matches is not None and not use.trigger.matches(use.params, event):
         return said("inputs_differ")
     refused = _refused(workflow, use, event)
@@ -235,10 +246,7 @@ def _match(workflow: Workflow, use: TriggerUse, index: int, event: Event, world:
 def _refused(workflow: Workflow, use: TriggerUse, event: Event) -> Kind | None:
     if workflow.mode == "off":
         return "off"
-    state = event.after or {}
-    if state.get("private") and getattr(use.params, "private", "no") == "no":
-        return "private"
-    if state.get("merged_into"):
+    if (event.after or {}).get("merged_into"):
         return "merged"
     if event.own and not use.own and not use.trigger.own_may_start:
         return "own"
@@ -380,7 +388,7 @@ _SAID: Mapping[str, str] = {
     "inputs_differ": "the trigger's inputs do not fit",
     "own": "our own account did it, and the trigger does not say 'own: true'",
     "cut": f"more than {MAX_DEPTH} runs stand behind this event, the chain was cut",
-    "private": "the subject is private, and the trigger does not ask for private ones",
+    "private": "it is about something private, and the trigger does not ask for that (private: both)",
     "merged": "the incident was merged into another, and only that one starts workflows",
     "off": "the workflow is off",
     "stopped_already": "'stop_when' holds already",

@@ -38,6 +38,7 @@ __all__ = [
     "ConnectionBroken",
     "Context",
     "DeclaredClass",
+    "Discreet",
     "DocumentRef",
     "Due",
     "Duration",
@@ -85,6 +86,26 @@ class Params(BaseModel):
     """Base of an action's or a trigger's inputs. Unknown ones are refused; the docstring holds an `Example:`."""
 
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def _as_written(value: Any) -> Any:
+    """Take the YAML word `no` for what it says where a reader made it false."""
+    return "no" if value is False else value
+
+
+class Discreet(Params):
+    """Base of the inputs of a trigger whose subjects may be private: those start only workflows that ask for them.
+
+    A ticket, a document or a review of a private incident is as private as that.
+    """
+
+    private: Annotated[Literal["no", "only", "both"], BeforeValidator(_as_written)] = Field(
+        default="no", description="Whether what is private starts this workflow: no, only that, or both."
+    )
+
+    def asks_for(self, private: bool) -> bool:
+        """Whether it wants a subject that is private, or one that is not."""
+        return self.private == "both" or private == (self.private == "only")
 
 
 class Options(BaseModel):

@@ -188,7 +188,7 @@ class _Writer:
         fact, cause = self.fact, self.cause
         delivery, note = (self.delivery, fact.note) if not self.told else (None, None)  # the first carries them
         self.told = True
-        private = bool((after or {}).get("private"))
+        private = self._is_private(after)
         data, actor = encode(fact.data), encode(fact.actor) if fact.actor else None
         uid = new_id("evt", self.now)
         if not reason:
@@ -206,6 +206,7 @@ class _Writer:
                 caused_by=cause.effect,
                 own=fact.own,
                 depth=cause.depth,
+                private=private,
             )
         return self.tx.insert(
             EVENT,
@@ -233,6 +234,20 @@ class _Writer:
                 None,
             ),
         )
+
+    def _is_private(self, state: Mapping[str, Any] | None) -> bool:
+        """Whether a subject is private, or of an incident that is."""
+        if state is None or state.get("private"):
+            return state is not None
+        incident = state.get("incident")
+        if incident is None:
+            return False
+        row = self.tx.one(
+            "SELECT json_extract(state, '$.private') AS private FROM subjects WHERE type = 'incident' AND id = ?",
+            (incident,),
+            ("subject", "incident", incident),
+        )
+        return row is not None and bool(row["private"])
 
     def _json(self, state: Mapping[str, Any] | None) -> str | None:
         if state is None:

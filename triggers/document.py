@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from engine.domain import Event
-from engine.plugins import Field, Params, trigger
+from engine.plugins import Discreet, Field, trigger
 
 
-class Published(Params):
+class Published(Discreet):
     """Start when a document is no longer a draft, and when it is published again with another content.
 
     What we write into it ourselves does not count.

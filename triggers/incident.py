@@ -6,33 +6,20 @@ The engine finds these transitions itself, by comparing what a source says with 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, ConfigDict, field_validator
+from pydantic import ConfigDict, field_validator
 
 from engine import calendars, domain
 from engine.domain import Event, Incident
-from engine.plugins import Check, Due, Duration, Fact, Field, Look, Params, trigger
+from engine.plugins import Check, Discreet, Due, Duration, Fact, Field, Look, trigger
 from triggers import states
 
 #: At most so many runs are started by one look: those that have been quiet for longest.
 _RUNS_PER_LOOK = 25
 
 
-def _as_written(value: Any) -> Any:
-    """Take the YAML word `no` for what it says where a reader made it false."""
-    return "no" if value is False else value
-
-
-class _Private(Params):
-    private: Annotated[Literal["no", "only", "both"], BeforeValidator(_as_written)] = Field(
-        default="no",
-        description="Whether private incidents start this workflow: no, only they, or both.",
-        json_schema_extra={"x-available": False},
-    )
-
-
-class _Incident(_Private):
+class _Incident(Discreet):
     own: bool = Field(default=False, description="Whether what our own accounts do starts it too.")
 
 
@@ -96,7 +83,7 @@ class Updated(_Incident):
     """
 
 
-class Quiet(_Private):
+class Quiet(Discreet):
     """Start when nobody has done anything about an open incident for a while.
 
     Quiet counts from the last thing that a person did about it (a transition, a note, a change), else from its
@@ -123,14 +110,6 @@ def _once_per_incident(params: _State, event: Event) -> tuple[Any, ...]:
     return (event.type, event.subject)
 
 
-def _wanted(params: _Private, event: Event) -> bool:
-    return _as_private(params, bool((event.after or {}).get("private")))
-
-
-def _as_private(params: _Private, private: bool) -> bool:
-    return params.private == "both" or private == (params.private == "only")
-
-
 @trigger(
     "incident.declared",
     Declared,
@@ -139,8 +118,8 @@ def _as_private(params: _Private, private: bool) -> bool:
     key=_once_per_incident,
 )
 def declared(params: Declared, event: Event) -> bool:
-    """Fit incidents that are as private as the workflow asks for; so do all of these."""
-    return _wanted(params, event)
+    """Fit every incident: how private it may be is held against `private` before."""
+    return True
 
 
 @trigger(
@@ -151,8 +130,8 @@ def declared(params: Declared, event: Event) -> bool:
     key=_once_per_incident,
 )
 def acknowledged(params: Acknowledged, event: Event) -> bool:
-    """Fit incidents that somebody has taken, and as private as the workflow asks for."""
-    return _wanted(params, event)
+    """Fit incidents that somebody has taken."""
+    return True
 
 
 @trigger(
@@ -163,8 +142,8 @@ def acknowledged(params: Acknowledged, event: Event) -> bool:
     key=_once_per_incident,
 )
 def mitigated(params: Mitigated, event: Event) -> bool:
-    """Fit incidents that no longer hurt, and as private as the workflow asks for."""
-    return _wanted(params, event)
+    """Fit incidents that no longer hurt."""
+    return True
 
 
 @trigger(
@@ -175,20 +154,20 @@ def mitigated(params: Mitigated, event: Event) -> bool:
     key=_once_per_incident,
 )
 def resolved(params: Resolved, event: Event) -> bool:
-    """Fit incidents that are resolved, and as private as the workflow asks for."""
-    return _wanted(params, event)
+    """Fit incidents that are resolved."""
+    return True
 
 
 @trigger("incident.reopened", Reopened, subject="incident")
 def reopened(params: Reopened, event: Event) -> bool:
-    """Fit incidents that are opened again, and as private as the workflow asks for."""
-    return _wanted(params, event)
+    """Fit incidents that are opened again."""
+    return True
 
 
 @trigger("incident.updated", Updated, subject="incident")
 def updated(params: Updated, event: Event) -> bool:
-    """Fit incidents that changed otherwise, and as private as the workflow asks for."""
-    return _wanted(params, event)
+    """Fit incidents that changed otherwise."""
+    return True
 
 
 # --- quiet -----------------------------------------------------------------------------------------------------------
@@ -200,7 +179,7 @@ async def _quiet_incidents(params: Quiet, check: Check) -> Look:
     ahead: list[datetime] = []
     async for incident in check.open_incidents():
         since = _since(incident)
-        if since is None or not _as_private(params, incident.private):
+        if since is None or not params.asks_for(incident.private):
             continue
         quiet_at = calendars.add(since, params.for_, check.calendar)
         if quiet_at > check.now:
@@ -260,5 +239,5 @@ def _quiet_by(params: Quiet, event: Event, hours: calendars.Calendar) -> datetim
     own_may_start=True,
 )
 def quiet(params: Quiet, event: Event) -> bool:
-    """Fit what its own look has found, as private as the workflow asks for."""
-    return _wanted(params, event)
+    """Fit what its own look has found."""
+    return True

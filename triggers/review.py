@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from engine.domain import Event
-from engine.plugins import Params, trigger
+from engine.plugins import Discreet, trigger
 
 
-class Scheduled(Params):
+class Scheduled(Discreet):
     """Start when a review is booked.
 
     Example:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, PlainValidator, WithJsonSchema, field_validator
 
 from engine import calendars, domain
 from engine.domain import Event, Ticket
-from engine.plugins import Check, Due, Duration, Fact, Field, Params, TicketFilter, trigger
+from engine.plugins import Check, Discreet, Due, Duration, Fact, Field, TicketFilter, trigger
 from triggers import states
 from triggers.schedule import Rhythm
 
@@ -42,7 +42,7 @@ def _is(key: str, person: domain.Person) -> bool:
     return key == person.id or key.casefold() == (person.email or "").casefold() or key in person.ids.values()
 
 
-class _Ticket(Params):
+class _Ticket(Discreet):
     where: TicketFilter = Field(default=TicketFilter(), description="Only tickets that fit this.")
     own: bool = Field(default=False, description="Whether what our own accounts do starts it too.")
 
@@ -155,7 +155,7 @@ _Again = Annotated[
 ]
 
 
-class Stale(Params):
+class Stale(Discreet):
     """Start when nobody has touched an open ticket for a while, and again after each further such time.
 
     Idle counts from the later of its creation and the last change by a person.

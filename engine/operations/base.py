@@ -18,7 +18,7 @@ from engine.capabilities import People
 from engine.domain import Person
 from engine.plugins import ActionError, ConnectionBroken, Context, Effect, RetryLater
 from engine.store.codec import digest
-from engine.store.lookups import subject_of
+from engine.store.lookups import PUBLIC, subject_of
 
 T = TypeVar("T")
 
@@ -171,7 +171,7 @@ def find_kept(application: Application, kind: str | None, ref: str) -> sqlite3.R
 
 def _newest(application: Application, kind: str | None) -> list[str]:
     rows = application.reader.execute(
-        "SELECT key, id FROM subjects WHERE type = coalesce(?, type) AND json_extract(state, '$.private') IS NOT 1"
+        f"SELECT key, id FROM subjects WHERE type = coalesce(?, type) AND {PUBLIC}"
         " ORDER BY first_seen DESC, rowid DESC LIMIT ?",
         (kind, MOST_NAMED + 1),
     )

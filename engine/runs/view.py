@@ -223,8 +223,8 @@ class CommittedView:
     def heading(self, waiting: Waiting) -> Heading | None:
         subject = self._subject_of(waiting)
         name = name_of(subject)
-        if name is None or getattr(subject, "private", False):  # only what its workflow said of it is shown
-            return None
+        if name is None or self.world.is_private(waiting.subject_type, waiting.subject):
+            return None  # of what is private only what its workflow said is shown
         title = getattr(subject, "title", None)
         return Heading(name, title if title != name else None, getattr(subject, "url", None))
 

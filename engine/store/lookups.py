@@ -43,6 +43,21 @@ MOST = 1000
 SUBJECT_BY_ID = "SELECT * FROM subjects WHERE type = ? AND id = ?"
 SUBJECTS_BY_KEY = "SELECT * FROM subjects WHERE type = ? AND key = ?"
 
+#: What of `subjects` may be shown unasked: what is not private, nor of an incident that is.
+PUBLIC = """
+coalesce(json_extract(subjects.state, '$.private'), 0) = 0
+AND NOT EXISTS (
+  SELECT 1 FROM subjects AS its
+  WHERE its.type = 'incident' AND its.id = subjects.incident AND json_extract(its.state, '$.private') = 1
+)
+"""
+#: The same of the subject of a row that has `subject_type` and `subject`; one that is not kept is no secret.
+_ABOUT_PUBLIC = f"""
+NOT EXISTS (
+  SELECT 1 FROM subjects WHERE subjects.type = subject_type AND subjects.id = subject AND NOT ({PUBLIC})
+)
+"""
+
 _LISTS = {"label": "labels", "service": "services", "participant": "participants", "attendee": "attendees"}
 _MEMBERS = {"member": "members"}
 _DATA_LISTS = {"team": "teams", "service": "services"}
@@ -64,6 +79,7 @@ def event_of(row: sqlite3.Row) -> Event:
         caused_by=row["caused_by"],
         own=bool(row["own"]),
         depth=row["depth"],
+        private=bool(row["private"]),
     )
 
 
@@ -165,6 +181,11 @@ class Lookups:
     def person_by_id(self, key: str | None) -> Person | None:
         return self.directory.people.person(key) if key else None
 
+    def is_private(self, subject_type: str | None, ref: str | None) -> bool:
+        """Whether a subject is private as it is now, or of an incident that is."""
+        query = f"SELECT 1 FROM subjects WHERE type = ? AND id = ? AND NOT ({PUBLIC})"
+        return self.reader.execute(query, (subject_type, ref)).fetchone() is not None
+
     # --- look-ups ----------------------------------------------------------------------------------------------------
 
     def find(self, kind: str, criteria: Mapping[str, Any], last: Duration | None, private: bool) -> Sequence[Any]:
@@ -216,8 +237,8 @@ class Lookups:
             part, bounds = self._younger(kind, last)
             parts.append(part)
             arguments += bounds
-        if kind == "incident" and not private:
-            parts.append("coalesce(json_extract(state, '$.private'), 0) = 0")
+        if not private:
+            parts.append(PUBLIC)
         for name, wanted in criteria.items():
             found = _compared(kind, name, wanted)
             if found is None:
@@ -285,7 +306,7 @@ class Lookups:
             parts.append("time >= ?")
             arguments.append(micros(calendars.subtract(self.now, last, self.working)))
         if not private:
-            parts.append("private = 0")
+            parts += ["private = 0", _ABOUT_PUBLIC]
         return " AND ".join(parts), arguments, rest
 
     def _event_field(self, event: Event, name: str) -> Any:

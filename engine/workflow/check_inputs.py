@@ -85,7 +85,7 @@ def hold(report: Report, held: Held) -> Params | None:
         report.add(BAD_INPUT, f"the inputs of '{held.title}' cannot be read: {error}", held.parent)
         return None
     if held.node is not None:
-        _check_literals(report, held, validated)
+        _check_literals(report, held)
     return validated if len(report.problems) == before else None
 
 
@@ -306,19 +306,12 @@ def inside(schemas: list[Schema], step: str | int) -> list[Schema]:
     return found
 
 
-def _check_literals(report: Report, held: Held, validated: Params) -> None:
+def _check_literals(report: Report, held: Held) -> None:
     """Look up the people, connections and other things that inputs name as they stand."""
     assert held.node is not None
     schemas = schemas_of(held.params)
-    fields = {info.alias or name: (name, info) for name, info in held.params.model_fields.items()}
     for entry in held.node.entries:
-        branches = schemas.get(entry.key.text, [])
-        if any(schema.get("x-available") is False for schema in branches):
-            name, info = fields[entry.key.text]
-            if getattr(validated, name) != info.default:
-                report.not_yet(f"'{entry.key.text}'", entry.key)
-                continue
-        _literals(report, entry.value, (entry.key.text,), branches, held)
+        _literals(report, entry.value, (entry.key.text,), schemas.get(entry.key.text, []), held)
 
 
 def _literals(report: Report, node: Node, path: Path, schemas: list[Schema], held: Held) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.domain import FIELDS, Event, Field
-from engine.plugins import Params, Trigger
+from engine.plugins import Discreet, Params, Trigger
 from engine.problems import declare, did_you_mean, nearest
 from engine.workflow import check_inputs, source
 from engine.workflow.check_base import BAD_VALUE, CANNOT_SERVE, MISSING_KEY, WRONG_TYPE, Report, describe
@@ -49,7 +49,7 @@ FOREIGN = {
 }
 
 
-class OwnEvent(Params):
+class OwnEvent(Discreet):
     """Start when a workflow of the project emits an event of that type."""
 
 

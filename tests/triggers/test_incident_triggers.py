@@ -7,7 +7,6 @@ import triggers
 from engine import calendars
 from engine.domain import Event
 from engine.plugins import Trigger
-from triggers import incident
 
 AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 TRIGGERS = {item.name: item for item in triggers.ALL if isinstance(item, Trigger)}
@@ -49,19 +48,3 @@ def test_a_state_takes_for_under_its_own_name_and_as_a_field(name):
 def test_what_is_no_state_takes_no_for(name):
     with pytest.raises(ValidationError, match="Extra inputs"):
         TRIGGERS[name].params.model_validate({"for": "15m"})
-
-
-@pytest.mark.parametrize(
-    ("asked", "public", "private"),
-    [
-        ({}, True, False),
-        ({"private": "no"}, True, False),
-        ({"private": False}, True, False),
-        ({"private": "only"}, False, True),
-        ({"private": "both"}, True, True),
-    ],
-)
-def test_private_incidents_start_only_what_asks_for_them(asked, public, private):
-    params = incident.Resolved.model_validate(asked)
-    assert incident.resolved.matches(params, event("incident.resolved")) is public
-    assert incident.resolved.matches(params, event("incident.resolved", private=True)) is private
