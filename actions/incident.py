@@ -205,8 +205,9 @@ async def merge(params: MergeIncident, ctx: Context) -> domain.Incident:
     for one, what in ((duplicate, "open it again first"), (kept, "merge into that one")):
         if one.merged_into is not None:
             raise ActionError(f"'{one.key}' was merged into '{one.merged_into}': {what}")
-    if duplicate.private and not kept.private:
-        raise ActionError(f"'{duplicate.key}' is private and '{kept.key}' is not: its timeline would be shown to all")
+    if duplicate.private != kept.private:
+        private, public = (duplicate, kept) if duplicate.private else (kept, duplicate)
+        raise ActionError(f"'{private.key}' is private and '{public.key}' is not: as one, it would be shown to all")
     merged = _fact(duplicate, ctx, fields={"merged_into": kept.id}, note=f"Merged into {kept.key}: {kept.title}")
     told = f"{duplicate.key} was merged into this one: {duplicate.title}"
     subscribers = {"subscribers": duplicate.subscribers} if duplicate.subscribers else {}

@@ -182,6 +182,7 @@ async def test_merging_again_writes_nothing():
         (replace(PAGED, merged_into="pager:P9"), OURS, "'P1' was merged into 'pager:P9': open it again first"),
         (PAGED, replace(OURS, merged_into="pager:P9"), "'INC-1' was merged into 'pager:P9': merge into that one"),
         (replace(PAGED, private=True), OURS, "'P1' is private and 'INC-1' is not"),
+        (PAGED, replace(OURS, private=True), "'INC-1' is private and 'P1' is not"),
     ],
 )
 async def test_what_cannot_be_one_is_not_merged(duplicate, kept, why):
