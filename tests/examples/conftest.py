@@ -162,6 +162,14 @@ class Example(World):
         """Say whether somebody is at work then."""
         return calendars.is_open(self.application.config.calendars["office"], instant)
 
+    def is_open(self, incident: Any) -> bool:
+        """Say whether an incident is open, as a workflow reads it."""
+        return bool(self.application.hub.lookups().field(incident, "open"))
+
+    def timeline(self, incident: Any) -> list[str]:
+        """Give the lines of an incident's timeline, oldest first."""
+        return [entry.text for entry in self.application.hub.lookups().field(incident, "timeline")]
+
     def states(self, workflow: str) -> list[str]:
         """Give how the runs of a workflow stand, oldest first."""
         return [run["state"] for run in self.runs(workflow)]

@@ -39,6 +39,13 @@ async def test_the_lead_may_give_two_weeks_more_after_which_it_comes_round_again
     assert len(example.said("linus")) == 2
 
 
+async def test_silence_changes_nothing(example):
+    await example.postmortem(ROW)
+    await example.move_to_day(24, 12)
+    assert (len(example.asked("grace", by="due")), example.states("due")) == (1, ["finished"])
+    assert (f"{example.tickets['HW-1'].due:%m-%d}", example.tickets["HW-1"].done) == ("03-12", False)
+
+
 async def test_what_is_not_worth_doing_is_closed_with_who_said_so(example):
     await example.postmortem(ROW)
     await example.move_to_day(16, 12)

@@ -52,6 +52,16 @@ async def test_a_new_wording_is_approved_anew(example):
     assert example.said("#customers") == ["Checkout is slow for some."]
 
 
+async def test_a_newer_wording_takes_the_place_of_one_that_is_still_looked_at(example):
+    await started(example)
+    await example.answers("joan", "approve")
+    await start(example, text="Checkout is slow for some.", again=True)
+    assert example.states("customer-update") == ["cancelled", "waiting"]
+    await example.answers("linus", "approve")
+    await example.answers("joan", "approve")
+    assert example.said("#customers") == ["Checkout is slow for some."]
+
+
 async def test_the_author_approves_nothing(example):
     await example.declare()
     await start(example, author="linus")

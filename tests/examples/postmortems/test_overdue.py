@@ -75,6 +75,14 @@ async def test_a_small_incident_and_a_drill_have_no_deadline(example):
     assert (example.runs("overdue"), example.said("mary")) == ([], [])
 
 
+async def test_a_hiccup_has_none_either(example):
+    await example.declare()
+    await example.resolve(stays="10m")
+    await example.does("ada", "reopen_incident", incident="INC-1")
+    await example.move("1d")
+    assert example.runs("overdue") == []
+
+
 async def test_a_reopened_incident_has_no_deadline_until_it_is_resolved_again(example):
     await resolved(example)
     await example.does("ada", "reopen_incident", incident="INC-1")

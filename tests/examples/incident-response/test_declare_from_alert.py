@@ -1,0 +1,56 @@
+"""A critical alert declares an incident, unless one is open for its service."""
+
+from __future__ import annotations
+
+
+def incidents(example):
+    return [(one.key, one.severity, one.services) for one in example.subjects("incident")]
+
+
+async def critical(example, *names, service="checkout", lasts="3m"):
+    for name in names:
+        await example.fires(name, lasts=None, severity="sev1", service=service)
+    await example.move(lasts)
+
+
+async def test_a_critical_alert_that_goes_on_declares_an_incident_and_not_before(example):
+    await critical(example, "CheckoutIsDown", lasts="1m")
+    assert incidents(example) == []
+    await example.move("1m")
+    assert incidents(example) == [("INC-1", "sev1", ("checkout",))]
+    assert example.said("#sre") == ["INC-1 CheckoutIsDown (checkout) is declared; Linus is on call."]
+
+
+async def test_two_alerts_at_the_same_instant_declare_one(example):
+    await critical(example, "CheckoutIsDown", "QueueIsFull")
+    assert incidents(example) == [("INC-1", "sev1", ("checkout",))]
+    assert [run["reason"] for run in example.runs("declare-from-alert")][1] == "noted in INC-1"
+
+
+async def test_one_for_a_service_that_has_an_incident_is_a_line_in_its_timeline(example):
+    await example.declare()
+    await critical(example, "CheckoutIsDown")
+    assert len(incidents(example)) == 1
+    (incident,) = example.subjects("incident")
+    assert "CheckoutIsDown fires, too" in example.timeline(incident)[-1]
+
+
+async def test_another_service_and_one_whose_incident_is_over_are_another_incident(example):
+    await critical(example, "CheckoutIsDown")
+    await critical(example, "SearchIsDown", service="search")
+    await example.does("ada", "resolve_incident", incident="INC-1")
+    await critical(example, "QueueIsFull")
+    assert [key for key, _, _ in incidents(example)] == ["INC-1", "INC-2", "INC-3"]
+
+
+async def test_a_drill_stands_in_for_nothing(example):
+    await example.declare(drill=True)
+    await critical(example, "CheckoutIsDown")
+    assert len(incidents(example)) == 2
+
+
+async def test_a_warning_and_a_hiccup_declare_nothing(example):
+    await example.fires("QueueIsSlow", lasts="1h")
+    await example.fires("CheckoutIsDown", lasts="1m", severity="sev1")
+    await example.move("1d")
+    assert (incidents(example), example.said("#sre")) == ([], [])
