@@ -343,9 +343,8 @@ class Intake:
             self.adopt(begun)
         for kind, workflow, detail in write.told:
             name = "run.started" if kind in ("start", "taken_up") else f"verdict.{kind}"
-            self.hub.tell(
-                name, f"{workflow}: {sentence(kind, detail)}", workflow=workflow, event=write.event.id, **detail
-            )
+            shown = detail if not event.private else {}  # values that a condition met
+            self.hub.tell(name, f"{workflow}: {sentence(kind, shown)}", workflow=workflow, event=event.id, **shown)
         if write.asked:
             self.hub.records_written(write.asked)
         if woken:
@@ -703,6 +702,6 @@ def read_path(world: Lookups, event: Event, path: str) -> Any:
 
 
 def _received(event: Event) -> str:
-    title = (event.after or {}).get("title")
+    title = (event.after or {}).get("title") if not event.private else None
     about = f" {event.subject}" if event.subject else ""
     return f"{event.type}{about}" + (f" “{title}”" if title else "")

@@ -55,10 +55,10 @@ def span(length: timedelta) -> str:
     return " ".join(parts)
 
 
-def about(subject: Report | None) -> str:
-    """Name a subject: its key or id, and its title."""
-    if subject is None:
-        return ""
+def about(subject: Report | None, private: bool = False) -> str:
+    """Name a subject: its key or id, and its title; of one that is private and not named, only that."""
+    if subject is None or subject["id"] is None:
+        return "(private)" if private else ""
     title = subject.get("title")
     return f"{subject['id']}" + (f" “{brief(title)}”" if title else "")
 

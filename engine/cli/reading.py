@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.workflow.library import WorkflowLibrary
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs; instants in UTC.")]
+PrivateOption = Annotated[bool, typer.Option("--private", help="Name what is private too.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, newest first.")]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or its number.", show_default=False)
@@ -104,6 +105,7 @@ def list_runs(
         str | None, typer.Option("--state", "-s", help="In this state, such as waiting or failed.")
     ] = None,
     limit: LimitOption = 50,
+    private: PrivateOption = False,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -113,7 +115,7 @@ def list_runs(
 
     wanted = _state(state)
     with reading(project) as opened:
-        found = reports.list_runs(opened.reader, workflow, wanted, limit)
+        found = reports.list_runs(opened.reader, workflow, wanted, limit, private=private)
     if json:
         output.as_json(found)
         return
@@ -123,7 +125,7 @@ def list_runs(
             one["id"],
             one["workflow"],
             histories.state(one),
-            histories.about(one["subject"]),
+            histories.about(one["subject"], one["private"]),
             times.exact(one["created"]),
             _what_for(one, times),
         )
@@ -178,6 +180,7 @@ def list_events(
     ] = None,
     subject: Annotated[str | None, typer.Option("--subject", help="About this subject, by its id or key.")] = None,
     limit: LimitOption = 50,
+    private: PrivateOption = False,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -186,7 +189,7 @@ def list_events(
     from engine.cli import histories
 
     with reading(project) as opened:
-        found = reports.list_events(opened.reader, type, subject, limit)
+        found = reports.list_events(opened.reader, type, subject, limit, private=private)
     if json:
         output.as_json(found)
         return
@@ -197,7 +200,7 @@ def list_events(
             times.exact(one["received"]),
             one["type"],
             one["source"],
-            histories.about(one["subject"]),
+            histories.about(one["subject"], one["private"]),
             _led_to(one),
         )
         for one in found

@@ -13,7 +13,7 @@ import typer
 
 from engine.cli import output
 from engine.cli.project import ProjectOption
-from engine.cli.reading import JsonOption, Reading, library_of, reading
+from engine.cli.reading import JsonOption, PrivateOption, Reading, library_of, reading
 
 if TYPE_CHECKING:
     from engine.cli.histories import Times
@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
-def status(project: ProjectOption = None, json: JsonOption = False) -> None:
+def status(private: PrivateOption = False, project: ProjectOption = None, json: JsonOption = False) -> None:
     """Say what waits and until when, what is late, what needs a decision, and what does not work."""
     from engine import reports
     from engine.clock import SystemClock
@@ -36,6 +36,7 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
             connections={name: one.disabled for name, one in config.connections.items()},
             problems=sort([*opened.project.problems, *library_of(opened).problems]),
             engine=engine_of(opened),
+            private=private,
         )
     if json:
         output.as_json(found)
@@ -142,7 +143,8 @@ def _parked(found: Mapping[str, Any], times: Times) -> list[str]:
     lines = []
     for one in found["needs_decision"]:
         by = f" by {one['connection']}" if one["connection"] else ""
-        tried = f"tried {times.day(one['tried'])} ({inputs(one['inputs'])})"
+        asked = "private" if one["private"] and not one["inputs"] else inputs(one["inputs"])
+        tried = f"tried {times.day(one['tried'])} ({asked})"
         over = f"; the run is {one['over']}" if one["over"] else ""
         waiting = f"; {one['waiting']} other run{'s wait' if one['waiting'] > 1 else ' waits'} for it"
         also = over + (waiting if one["waiting"] else "")
@@ -156,7 +158,7 @@ def _due(dues: list[Mapping[str, Any]], found: Mapping[str, Any], times: Times) 
 
 
 def _waiting(one: Mapping[str, Any]) -> str:
-    subject = f" ({one['subject']})" if one["subject"] else ""
+    subject = _about(one)
     if one["kind"] == "digest":
         return "a digest"
     if one["kind"] == "settle":
@@ -165,6 +167,12 @@ def _waiting(one: Mapping[str, Any]) -> str:
     step = f" at '{path}'" if path else ""
     what = f", its time-out{step}" if one["kind"] == "deadline" else f"{step}"
     return f"{one['workflow']} {one['run']}{_dry(one)}{what}{subject}"
+
+
+def _about(one: Mapping[str, Any]) -> str:
+    if one["subject"] is None:
+        return " (private)" if one["private"] else ""
+    return f" ({one['subject']})"
 
 
 def _dry(one: Mapping[str, Any]) -> str:
@@ -187,7 +195,7 @@ def _failed(found: Mapping[str, Any], times: Times) -> list[str]:
     lines = []
     for one in found["failed"]:
         error = one["error"] or {}
-        subject = f" ({one['subject']})" if one["subject"] else ""
+        subject = _about(one)
         where = f" at '{error['step']}'" if error.get("step") else ""
         run = f"{one['workflow']} {one['run']}{_dry(one)}"
         lines.append(f"{times.day(one['ended'])}  {run}{subject}{where}: {error.get('message')}")
@@ -202,7 +210,7 @@ def _held(one: Mapping[str, Any], times: Times) -> str:
 
 
 def _queued(one: Mapping[str, Any], times: Times) -> str:
-    subject = f" ({one['subject']})" if one["subject"] else ""
+    subject = _about(one)
     behind = f" behind {', '.join(one['behind'])}" if one["behind"] else ""
     return f"{one['workflow']} {one['run']}{_dry(one)}{subject}{behind}, since {times.day(one['since'])}"
 
@@ -222,10 +230,13 @@ def _paused(one: Mapping[str, Any], times: Times) -> str:
 def _questions(found: Mapping[str, Any], times: Times) -> list[str]:
     from engine.cli.histories import brief
 
+    def _text(one: Mapping[str, Any]) -> str:
+        return brief(one["text"], 100) if one["text"] is not None else "(private)"
+
     lines = []
     for one in found["questions"]:
         due = f", until {times.away(one['due'], found['at'])}" if one["due"] else ""
-        lines.append(f"{brief(one['to'])}, asked {times.day(one['asked'])}{due}: {brief(one['text'], 100)}")
+        lines.append(f"{brief(one['to'])}, asked {times.day(one['asked'])}{due}: {_text(one)}")
         choices = "|".join(one["choices"] or ()) or "ANSWER"
         lines.append(f"    hotwash answer {shlex.quote(one['name'] or one['identity'])} {choices}")
     return lines

@@ -29,12 +29,13 @@ class _Records:
     world: Lookups
     times: Times
 
-    def newest(self, kind: str, limit: int, **criteria: Any) -> list[Any]:
+    def newest(self, kind: str, limit: int, *, private: bool, **criteria: Any) -> list[Any]:
         """Give those whose plain fields are as given, newest first; a criterion of None counts for all."""
-        from engine.store.lookups import subject_of
+        from engine.store.lookups import PUBLIC, subject_of
 
+        shown = "" if private else f"AND {PUBLIC}"
         rows = self.world.reader.execute(
-            "SELECT state FROM subjects WHERE type = ? ORDER BY first_seen DESC, rowid DESC", (kind,)
+            f"SELECT state FROM subjects WHERE type = ? {shown} ORDER BY first_seen DESC, rowid DESC", (kind,)
         )
         records = (subject_of(kind, json.loads(row["state"])) for row in rows)
         found = (one for one in records if all(_fits(getattr(one, name), want) for name, want in criteria.items()))
@@ -86,9 +87,7 @@ def _lines(pairs: Mapping[str, Any]) -> None:
 def list_incidents(start: Path | None, *, only_open: bool, private: bool, limit: int, as_json: bool) -> None:
     """Print incidents, newest first."""
     with _records(start) as records:
-        found: list[Incident] = records.newest(
-            "incident", 10**9 if only_open else limit, private=None if private else False
-        )
+        found: list[Incident] = records.newest("incident", 10**9 if only_open else limit, private=private)
         found = [one for one in found if not only_open or records.world.field(one, "open")][:limit]
         if as_json:
             output.as_json([_as_plain(one) for one in found])
@@ -150,7 +149,14 @@ def _incident_text(incident: Incident, records: _Records) -> None:
 
 
 def list_tickets(
-    start: Path | None, *, only_open: bool, label: str | None, assignee: str | None, limit: int, as_json: bool
+    start: Path | None,
+    *,
+    only_open: bool,
+    label: str | None,
+    assignee: str | None,
+    private: bool,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """Print tickets, newest first."""
     with _records(start) as records:
@@ -158,7 +164,9 @@ def list_tickets(
         wanted = people.person(assignee) if assignee is not None else None
         if assignee is not None and wanted is None:
             raise CommandError(f"nobody in the roster is called '{assignee}'")
-        found: list[Ticket] = records.newest("ticket", 10**9, done=False if only_open else None, labels=label)
+        found: list[Ticket] = records.newest(
+            "ticket", 10**9, private=private, done=False if only_open else None, labels=label
+        )
         if wanted is not None:
             found = [one for one in found if one.assignee is not None and people.join(one.assignee).id == wanted.id]
         found = found[:limit]

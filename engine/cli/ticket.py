@@ -101,12 +101,15 @@ def list_tickets(
     open_: Annotated[bool, typer.Option("--open", help="Only those that are not closed.")] = False,
     label: Annotated[str | None, typer.Option("--label", "-l", help="Only those with this label.")] = None,
     assignee: Annotated[str | None, typer.Option("--assignee", "-a", help="Only this person's.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Those of private incidents too.")] = False,
     limit: subjects.LimitOption = 50,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
     """Tickets, newest first."""
-    subjects.list_tickets(project, only_open=open_, label=label, assignee=assignee, limit=limit, as_json=json)
+    subjects.list_tickets(
+        project, only_open=open_, label=label, assignee=assignee, private=private, limit=limit, as_json=json
+    )
 
 
 @app.command()

@@ -10,13 +10,19 @@ from typing import Any
 from engine.matching import LISTENER, sentence
 from engine.reports.runs import held
 from engine.reports.values import cut, iso, label, plain, read
+from engine.reports.veil import Veil
 from engine.runs.interpreter import ANSWERED
 from engine.store.codec import decode
 from engine.store.naming import find
 
 
 def list_events(
-    reader: sqlite3.Connection, type: str | None = None, subject: str | None = None, limit: int = 50
+    reader: sqlite3.Connection,
+    type: str | None = None,
+    subject: str | None = None,
+    limit: int = 50,
+    *,
+    private: bool = False,
 ) -> list[dict[str, Any]]:
     """Give events, newest first, each with the verdicts that were written about it.
 
@@ -25,6 +31,7 @@ def list_events(
         type: of this type; a subject's type (`incident`) stands for all of its events.
         subject: about this subject, by its id or key.
         limit: at most so many.
+        private: name what is private too.
     """
     where, arguments = ["1"], list[Any]()
     if type is not None:
@@ -36,7 +43,13 @@ def list_events(
     rows = reader.execute(
         f"SELECT * FROM events WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", (*arguments, limit)
     ).fetchall()
-    return [{**event(row), "verdicts": _verdicts(reader, row["id"])} for row in rows]
+    found = [{**event(row), "verdicts": _verdicts(reader, row["id"])} for row in rows]
+    return Veil(reader, private or subject is not None).over(found, subject=None, actor=None, verdicts=_kinds)
+
+
+def _kinds(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the verdicts about an event without the values that they met."""
+    return [{**one, "detail": {}, "sentence": sentence(one["kind"])} for one in entry["verdicts"]]
 
 
 def show_event(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:

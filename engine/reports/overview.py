@@ -11,6 +11,7 @@ from typing import Any
 from engine.problems import Problem
 from engine.reports.runs import STATES, held
 from engine.reports.values import cut, iso, read
+from engine.reports.veil import Veil, without_details
 from engine.runs import slots
 from engine.runs.state import DIGESTS
 from engine.store.codec import micros
@@ -32,6 +33,7 @@ def status(
     connections: Mapping[str, str | None] | None = None,
     problems: Sequence[Problem] = (),
     engine: Mapping[str, Any] | None = None,
+    private: bool = False,
 ) -> dict[str, Any]:
     """Say how things stand at `now`; instants are ISO 8601 in UTC. Lists hold at most `MOST`, counts are of all.
 
@@ -41,28 +43,30 @@ def status(
         connections: why a connection is disabled, or None where it is not, by name.
         problems: of the project's files, as records.
         engine: what is known of a running engine.
+        private: name what is private too.
     """
+    veil = Veil(reader, private)
     return {
         "at": now.isoformat(),
         "engine": dict(engine or {}),
         "runs": _by_state(reader, dry=False),
         "dry_runs": _by_state(reader, dry=True),
-        "next": _due(reader, "due > ? AND w.kind != 'digest'", micros(now)),
-        "late": _due(reader, "due <= ?", micros(now - LATE)),
+        "next": veil.over(_due(reader, "due > ? AND w.kind != 'digest'", micros(now)), subject=None),
+        "late": veil.over(_due(reader, "due <= ?", micros(now - LATE)), subject=None),
         "late_count": _count(reader, "SELECT count(*) FROM waits WHERE due <= ?", micros(now - LATE)),
         "unmatched": _count(reader, "SELECT count(*) FROM events WHERE state = 'new'"),
         "schedules": _schedules(reader),
-        "needs_decision": _parked(reader, micros(now - RECENT)),
+        "needs_decision": veil.over(_parked(reader, micros(now - RECENT)), inputs={}),
         "paused": _pauses(reader),
-        "held": _held_runs(reader),
-        "queued": _queued(reader),
+        "held": veil.over(_held_runs(reader), reason=None),
+        "queued": veil.over(_queued(reader), subject=None),
         "queued_count": _count(reader, "SELECT count(*) FROM waits WHERE kind = 'turn'"),
         "held_count": _count(reader, "SELECT count(*) FROM runs WHERE state = 'held'"),
-        "failed": _failed(reader, micros(now - RECENT)),
+        "failed": veil.over(_failed(reader, micros(now - RECENT)), subject=None, error=without_details),
         "failed_count": _count(
             reader, "SELECT count(*) FROM runs WHERE state = 'failed' AND ended >= ?", micros(now - RECENT)
         ),
-        "questions": _questions(reader),
+        "questions": veil.over(_questions(reader), text=None),
         "digests": _digests(reader),
         "connections": _connections(reader, connections or {}),
         "sources": _sources(reader),
@@ -134,20 +138,23 @@ def _digest(reader: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
     return {**whom, "messages": row["n"], "since": iso(row["since"]), "due": due, "run": uid}
 
 
-def mutes(reader: sqlite3.Connection, now: datetime, person: str | None = None) -> list[dict[str, Any]]:
+def mutes(
+    reader: sqlite3.Connection, now: datetime, person: str | None = None, *, private: bool = False
+) -> list[dict[str, Any]]:
     """Give the mutes that last, the one that ends first before the others; of one person, or of all.
 
     Args:
         reader: the database.
         now: the present instant.
         person: the id of somebody in the roster.
+        private: name what is private too.
     """
     rows = reader.execute(
         "SELECT m.*, s.key, s.state FROM mutes m LEFT JOIN subjects s ON s.type = m.subject_type AND s.id = m.subject"
         " WHERE m.ended IS NULL AND m.until > :now AND (:person IS NULL OR m.person = :person) ORDER BY m.until, m.id",
         {"now": micros(now), "person": person},
     ).fetchall()
-    return [
+    found = [
         {
             "person": row["person"],
             "subject": {"type": row["subject_type"], "id": row["subject"], "key": row["key"], "title": _title(row)},
@@ -157,6 +164,11 @@ def mutes(reader: sqlite3.Connection, now: datetime, person: str | None = None) 
         }
         for row in rows
     ]
+    return Veil(reader, private).over(found, subject=_kind_alone)
+
+
+def _kind_alone(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": entry["subject"]["type"], "id": None, "key": None, "title": None}
 
 
 def _title(row: sqlite3.Row) -> str | None:

@@ -7,6 +7,7 @@ import sqlite3
 from typing import Any
 
 from engine.reports.values import CUT, cut, iso, plain, read, subject, subject_names
+from engine.reports.veil import Veil, without_details
 from engine.runs import slots
 from engine.runs.active import is_held
 from engine.runs.children import CALLED
@@ -23,9 +24,17 @@ THOUGHT_OF = 20_000
 
 
 def list_runs(
-    reader: sqlite3.Connection, workflow: str | None = None, state: str | None = None, limit: int = 50
+    reader: sqlite3.Connection,
+    workflow: str | None = None,
+    state: str | None = None,
+    limit: int = 50,
+    *,
+    private: bool = False,
 ) -> list[dict[str, Any]]:
-    """Give runs, newest first: what each is about, its state, until when it waits at most, and behind which runs."""
+    """Give runs, newest first: what each is about, its state, until when it waits at most, and behind which runs.
+
+    What is private is named only with `private`.
+    """
     rows = reader.execute(
         "SELECT r.*, e.uid AS event_uid, e.type AS event_type,"
         " (SELECT min(due) FROM waits w WHERE w.run = r.id AND w.due IS NOT NULL) AS due"
@@ -35,7 +44,7 @@ def list_runs(
         {"workflow": workflow, "state": state, "limit": limit},
     ).fetchall()
     names = subject_names(reader, rows)
-    return [
+    found = [
         {
             **_row(row),
             "subject": subject(names, row),
@@ -45,6 +54,7 @@ def list_runs(
         }
         for row in rows
     ]
+    return Veil(reader, private).over(found, "id", subject=None, key=None, reason=None, error=without_details)
 
 
 def show_run(reader: sqlite3.Connection, ref: str) -> dict[str, Any]:

@@ -195,9 +195,9 @@ def _faults(application: Application) -> list[str]:
 
 
 async def _events(application: Application, request: Request) -> Response:
-    asked = _query(request, "type", "subject", "limit")
-    limit = _limit(asked.pop("limit", None))
-    return Answer({"events": reports.list_events(application.reader, limit=limit, **asked)})
+    asked = _query(request, "type", "subject", "limit", "private")
+    limit, private = _limit(asked.pop("limit", None)), _private(asked)
+    return Answer({"events": reports.list_events(application.reader, limit=limit, private=private, **asked)})
 
 
 async def _event(application: Application, request: Request) -> Response:
@@ -205,9 +205,9 @@ async def _event(application: Application, request: Request) -> Response:
 
 
 async def _runs(application: Application, request: Request) -> Response:
-    asked = _query(request, "workflow", "state", "limit")
-    limit = _limit(asked.pop("limit", None))
-    return Answer({"runs": reports.list_runs(application.reader, limit=limit, **asked)})
+    asked = _query(request, "workflow", "state", "limit", "private")
+    limit, private = _limit(asked.pop("limit", None)), _private(asked)
+    return Answer({"runs": reports.list_runs(application.reader, limit=limit, private=private, **asked)})
 
 
 async def _run(application: Application, request: Request) -> Response:
@@ -215,8 +215,9 @@ async def _run(application: Application, request: Request) -> Response:
 
 
 async def _mutes(application: Application, request: Request) -> Response:
-    asked = _query(request, "person")
-    return Answer({"mutes": reports.mutes(application.reader, application.clock.now(), asked.get("person"))})
+    asked = _query(request, "person", "private")
+    private, now = _private(asked), application.clock.now()
+    return Answer({"mutes": reports.mutes(application.reader, now, asked.get("person"), private=private)})
 
 
 async def _operation(application: Application, request: Request) -> Response:
@@ -264,6 +265,14 @@ def _query(request: Request, *known: str) -> dict[str, Any]:
         if name not in known:
             raise BadInput(f"there is no filter '{name[:100]}'; there are {', '.join(known)}")
     return asked
+
+
+def _private(asked: dict[str, Any]) -> bool:
+    """Take out whether what is private is to be named too."""
+    text = asked.pop("private", "false")
+    if text not in ("true", "false"):
+        raise BadInput(f"'private' must be true or false, not '{text[:20]}'")
+    return bool(text == "true")
 
 
 def _limit(text: str | None) -> int:

@@ -120,3 +120,57 @@ async def test_what_became_private_is_left_out_of_earlier_events_too(engine):
         await world.incident("updated", PLAIN, private=True)
         look = world.application.hub.lookups()
         assert [len(look.events("incident.declared", {}, None, private)) for private in (False, True)] == [0, 1]
+
+
+# --- lists ---
+
+ASKS = """
+on: {incident.declared: {private: both}}
+steps:
+  - {id: ask, uses: chat.ask, timeout: 2h, with: {to: ada, text: "Is “${{ incident.title }}” bad?", choices: {a: A}}}
+  - {finish: {as: failed, reason: "${{ incident.title }} is unclear"}}
+"""
+
+
+def shown(world, **asked):
+    """Give everything that lists and the status say."""
+    reader, now = world.application.hub.reader, world.now
+    return [
+        *reports.list_runs(reader, **asked),
+        *reports.list_events(reader, **asked),
+        reports.status(reader, now, **asked),
+    ]
+
+
+async def test_no_list_says_what_is_private_unless_asked(engine):
+    async with engine(ASKS) as world:
+        await declare(world)
+        assert "Breach" not in repr(shown(world))
+        assert "Breach" in repr(shown(world, private=True))
+        assert repr(shown(world)).count("Slow") == repr(shown(world, private=True)).count("Slow") > 2
+
+
+async def test_a_failure_about_something_private_is_told_without_its_message(engine):
+    async with engine(ASKS) as world:
+        await declare(world)
+        await world.move("3h")
+        assert [run["state"] for run in world.runs()] == ["failed"] * 2
+        assert "Breach" not in repr(shown(world))
+        failed = reports.status(world.application.hub.reader, world.now)["failed"]
+        assert sorted(one["error"]["message"] for one in failed) == ["Slow is unclear", "it is about something private"]
+
+
+async def test_what_is_asked_for_by_its_name_is_shown(engine):
+    async with engine(ASKS) as world:
+        await declare(world)
+        reader = world.application.hub.reader
+        assert "Breach" in repr(reports.show_run(reader, "1"))
+        assert "Breach" in repr(reports.show_event(reader, "1"))
+        assert "Breach" in repr(reports.list_events(reader, subject=SECRET))
+
+
+async def test_the_log_of_the_engine_does_not_name_what_is_private(engine):
+    async with engine("on: {incident.declared: {private: both}}\nif: incident.title == 'x'" + POST) as world:
+        await declare(world)
+        assert "Slow" in repr(world.told)
+        assert "Breach" not in repr(world.told)

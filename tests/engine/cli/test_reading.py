@@ -335,3 +335,40 @@ def test_why_and_how_things_stand_say_dry_run(capsys, thought_of):
     assert "started, as a dry run" in told
     _, stands, _ = hotwash(capsys, "status", "-C", str(thought_of))
     assert "1 finished, as dry runs" in stands
+
+
+# --- what is private ---
+
+
+@pytest.fixture
+async def secret(folder):
+    """A project with a private incident, a ticket and a run of it; its engine has ended."""
+    (folder / "workflows" / "asks.yaml").write_text(
+        "on: {incident.declared: {private: only}}\n"
+        "steps: [{uses: ticket.create, with: {title: Close the hole}}, {wait: 2h}]\n"
+    )
+    async with World(folder, START, wiring.open_application, providers={"console": RecordingChat()}) as world:
+        await world.incident("declared", title="Breach", private=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        (["runs", "list"], "Breach"),
+        (["events", "list"], "Breach"),
+        (["status"], "pager:P1"),
+        (["incident", "list"], "Breach"),
+        (["ticket", "list"], "Close the hole"),
+    ],
+)
+def test_a_list_names_what_is_private_only_when_it_is_asked_to(capsys, secret, command, word):
+    for form in ([], ["--json"]):
+        code, out, _ = hotwash(capsys, *command, *form, "-C", str(secret))
+        assert (code, word in out) == (0, False)
+        assert word in hotwash(capsys, *command, *form, "--private", "-C", str(secret))[1]
+
+
+def test_what_is_private_is_said_to_be_so(capsys, secret):
+    _, listed, _ = hotwash(capsys, "runs", "list", "-C", str(secret))
+    assert "(private)" in listed
