@@ -76,7 +76,7 @@ def _end(cursor: Direct, name: str, at: int) -> list[int]:
     cursor.execute("UPDATE pauses SET until = ? WHERE workflow = ?", (at, name))
     rows = cursor.execute(
         "SELECT DISTINCT w.run FROM waits w JOIN runs r ON r.id = w.run"
-        " WHERE w.kind = 'pause' AND ? IN ('', r.workflow)",
+        " WHERE w.kind = 'pause' AND ? IN ('', r.workflow) ORDER BY w.run",
         (name,),
     ).fetchall()
     runs = [int(row["run"]) for row in rows]

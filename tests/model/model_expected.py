@@ -66,9 +66,10 @@ class Call:
     shared: str | None = None
     goes_on: bool = False  #: continue_on_error
     question: bool = False
-    status: str = "new"  #: new cut waits retry looking parked pending done failed
+    status: str = "new"  #: new held cut waits retry looking parked pending done failed
     attempt: int = 1
     due: datetime | None = None
+    kept_back: bool = False  #: whether it waits for a pause to end or a calendar to open
     begun: datetime | None = None  #: when its last attempt was written down
     since: int = 0
     doubtful: bool = False  #: whether the last attempt may have made it
@@ -168,6 +169,7 @@ class Model:
         self.crashing = False  #: whether calls may have been cut off in what is settled now
         self.hanging: Literal["before", "after"] | None = None  #: where calls stand still, and are cut off
         self.made: set[str] = set()  #: what the services have made
+        self.paused: set[str] = set()  #: workflows; the empty name is all
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -283,7 +285,7 @@ class Model:
 
     def _look_at_stop(self, run: Run) -> None:
         if STOP.get(run.workflow, never)(self.subjects[run.subject]):
-            waiting = any(call.status in ("new", "retry", "pending", "waits") for call in calls_of(run.task))
+            waiting = any(call.status in ("new", "held", "retry", "pending", "waits") for call in calls_of(run.task))
             if run.more or waiting:
                 raise Stopped
 
@@ -357,17 +359,19 @@ class Model:
 
     def _effect(self, run: Run, call: Call) -> Any:
         identity = self.identity(run, call)
-        if call.status in ("new", "waits"):
+        if call.status in ("new", "waits") or (call.status == "held" and self._is_due(call)):
             known = self.effects.get(identity)
             mine = known is None or known[1] is call or known[1].status == "failed"
             if known is not None and not mine and (call.lasts or call.shared):
                 return self._known(run, call, identity, *known)
+            if self._is_kept_back(run, call, "held"):
+                raise Blocked
             self.effects[identity] = (run, call)
             call.attempt, call.begun, call.doubtful = 1, self.now, False
             self.texts.setdefault(identity, set()).add(call.text())
             call.since = len(self.events) - 1
             self._call(call, identity)
-        elif call.status == "retry" and self.now >= self._due(call):
+        elif call.status == "retry" and self._is_due(call) and not self._is_kept_back(run, call, "retry"):
             call.begun = self.now
             if call.kind == "found" and call.doubtful:
                 self._look_later(call)
@@ -380,6 +384,21 @@ class Model:
         if call.status == "pending":
             self._hear(call, identity)
         return self._outcome(run, call)
+
+    def _is_due(self, call: Call) -> bool:
+        return call.due is None or self.now >= call.due
+
+    def _is_kept_back(self, run: Run, call: Call, status: str) -> bool:
+        """Whether nothing of a run may go out now: the call then waits for a pause to end, or for the tide."""
+        call.kept_back, call.due = True, None
+        if self.paused & {"", run.workflow}:
+            call.status = status
+        elif run.workflow == "tide" and self.now.hour % 4 >= 2:
+            hour = self.now.replace(minute=0, second=0, microsecond=0)
+            call.status, call.due = status, hour + timedelta(hours=4 - hour.hour % 4)
+        else:
+            call.kept_back = False
+        return call.kept_back
 
     def _look_later(self, call: Call) -> None:
         """Look for what a call may have made, when it can be seen whatever call of it was the last before a crash."""
@@ -396,7 +415,7 @@ class Model:
 
     def _outcome(self, run: Run, call: Call) -> Any:
         if call.status == "done":
-            if call.step in ("bra_doc", "set_doc") and call.value is None:
+            if call.step in ("bra_doc", "set_doc", "tid_doc") and call.value is None:
                 run.made.add("docs:" + run.subject.partition(":")[2])
             return call.value
         if call.status == "failed":
@@ -427,6 +446,8 @@ class Model:
 
     def _call(self, call: Call, identity: str) -> None:
         """Let the service be called, and take in what came of it."""
+        if self._is_kept_back(self.effects[identity][0], call, "retry"):
+            return
         if self.hanging:
             call.status = "cut"
             self._expect(identity, 1, 1)
@@ -529,7 +550,13 @@ class Model:
         found = {call.status for call in calls_of(run.task)}
         if "parked" in found:
             return "needs_decision"
-        return "running" if found & {"looking", "cut"} else "waiting"
+        if found & {"looking", "cut"}:
+            return "running"
+        return (
+            "held"
+            if any(call.kept_back and call.status in ("held", "retry") for call in calls_of(run.task))
+            else "waiting"
+        )
 
     def dues(self) -> list[datetime]:
         """Give the instants at which something falls due."""
@@ -539,7 +566,9 @@ class Model:
                 continue
             for wants in wishes(run.task):
                 due = wants.due if isinstance(wants, Call | Wait) else None
-                if due is None or (isinstance(wants, Call) and wants.status not in ("retry", "looking", "pending")):
+                if due is None or (
+                    isinstance(wants, Call) and wants.status not in ("held", "retry", "looking", "pending")
+                ):
                     continue
                 found.append(due)
         return sorted(found)
@@ -666,12 +695,25 @@ def again(run: Run, model: Model) -> Script:
     yield Call("aga_end", "found", severity)
 
 
+def tide(run: Run, model: Model) -> Script:
+    def item(name: str) -> Script:
+        if name == "a":
+            yield Wait(90 * MINUTE)
+        yield Call("tid_each", "idem", lambda: name, marks=f"[{name}]")
+
+    yield Call("tid_once", "once", severity_of(run, model))
+    yield Each([Task(item(name)) for name in "ab"])
+    yield Call("tid_doc", "found", lambda: "b", lasts=True)
+    run.more = False
+    yield Call("tid_end", "native", severity_of(run, model))
+
+
 def severity_of(run: Run, model: Model) -> Callable[[], str]:
     return lambda: str(model.subjects[run.subject]["severity"])
 
 
 SCRIPTS: dict[str, Callable[[Run, Model], Script]] = {
-    one.__name__: one for one in (linear, branch, settle, ask, look, each, shared, again)
+    one.__name__: one for one in (linear, branch, settle, ask, look, each, shared, again, tide)
 }
 LISTENING = {
     "ask": ("incident.acknowledged",),
@@ -681,12 +723,14 @@ LISTENING = {
     "each": ("ticket.updated",),
     "shared": ("incident.updated",),
     "again": ("incident.mitigated",),
+    "tide": ("incident.declared", "incident.mitigated"),
 }
-ONCE_PER_SUBJECT = frozenset({"linear", "branch", "settle", "ask", "look", "again"})
+ONCE_PER_SUBJECT = frozenset({"linear", "branch", "settle", "ask", "look", "again", "tide"})
 State = dict[str, Any]
 CONDITION: dict[str, Callable[[State], bool]] = {"branch": lambda state: state["severity"] in ("sev1", "sev2")}
 STOP: dict[str, Callable[[State], bool]] = {
     "branch": lambda state: bool(state["severity"] == "sev4"),
+    "tide": lambda state: bool(state["severity"] == "sev4"),
     "settle": lambda state: bool(state["status"] != "resolved"),
     "look": lambda state: bool(state["done"]),
 }

@@ -1,4 +1,4 @@
-"""The project that the engine and the model both play: eight workflows, and the services that their effects reach."""
+"""The project that the engine and the model both play: nine workflows, and the services that their effects reach."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ connections:
   paper: {provider: markdown}
   files: {provider: markdown}
 use: {document: files, chat: console}
+calendars:
+  tides: {hours: {mon-sun: "00:00-02:00, 04:00-06:00, 08:00-10:00, 12:00-14:00, 16:00-18:00, 20:00-22:00"}}
 """
 PEOPLE = """\
 people:
@@ -152,6 +154,21 @@ steps:
     steps:
       - {{id: aga_post, uses: chat.post, connection: once, {RETRY}, with: {ABOUT_INCIDENT}}}
   - {{id: aga_end, uses: chat.post, connection: found, {RETRY}, with: {ABOUT_INCIDENT}}}
+""",
+    "tide": f"""
+on: [incident.declared, incident.mitigated]
+once_per: incident.id
+during: tides
+stop_when: incident.severity == "sev4"
+steps:
+  - {{id: tid_once, uses: chat.post, connection: once, {RETRY}, with: {ABOUT_INCIDENT}}}
+  - for_each: '["a", "b"]'
+    steps:
+      - if: item == "a"
+        steps: [{{wait: 90m}}]
+      - {{id: tid_each, uses: chat.post, connection: idem, {RETRY}, with: {{text: "${{{{ item }}}}"}}}}
+  - {{id: tid_doc, uses: document.create, connection: files, {RETRY}, with: {{title: b, text: b}}}}
+  - {{id: tid_end, uses: chat.post, connection: native, {RETRY}, with: {ABOUT_INCIDENT}}}
 """,
 }
 STEPS = re.findall(r"id: ([a-z]{3}_[a-z]+)", "".join(WORKFLOWS.values()))

@@ -386,6 +386,18 @@ class EngineAgainstModel(RuleBasedStateMachine):
             self._perform("cancel_run", run=self._uid(run.workflow, run.key))
             self.model.cancel(run)
 
+    @rule(name=st.sampled_from(["", "tide", "shared", "settle"]), begins=st.sampled_from([True, False, False]))
+    def everything_or_a_workflow_is_paused_or_goes_on(self, name: str, begins: bool) -> None:
+        paused = sorted(self.model.paused)
+        about = {"workflow": name} if name else {}
+        if paused:
+            self._perform("resume", **({"workflow": paused[-1]} if paused[-1] else {}))
+            self.model.paused.discard(paused[-1])
+        elif begins:
+            self._perform("pause", **about)
+            self.model.paused.add(name)
+        self.model.settle()
+
     def _uid(self, workflow: str, key: str) -> str:
         return next(str(run["uid"]) for run in self.world.runs(workflow) if run["key"] == key)
 

@@ -208,10 +208,11 @@ class Ending(Pauses):
 
 
 async def test_a_pause_that_ends_between_the_decision_and_its_commit_lets_go(engine):
-    async with engine(POST.replace("during: office\n", ""), project=OFFICE) as world:
+    async with engine("steps: [{wait: 1h}, {uses: chat.post, with: {text: hello}}]", project=OFFICE) as world:
+        await world.declared()
         world.application.hub.pauses = Ending()
         world.application.hub.pauses.current = {"": Pause("", world.now, "Grace")}
-        await world.declared()
+        await world.move("1h")
         assert (world.said, world.state) == (["hello"], "finished")
 
 
