@@ -128,6 +128,9 @@ Holidays = frozenset[date] | Callable[[int], frozenset[date]]
 #: A stretch of time in UTC, its end exclusive.
 Stretch = tuple[datetime, datetime]
 
+#: What `during:` of a workflow calls the hours of whom each message goes to; no calendar can be called so.
+RECIPIENT = "recipient"
+
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK = re.compile(r"\s*(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})\s*")
 #: A calendar without a working day for this many days in a row counts as one that never opens.

@@ -308,6 +308,11 @@ class _Project:
     def _calendar(self, name: str, line: Entry, timezone: str) -> Calendar | None:
         lines = self.reader.mapping(line, ("timezone", "hours", "holidays"))
         before = len(self.reader.problems)
+        if name == calendars.RECIPIENT:
+            message = (
+                f"a calendar cannot be called '{name}': 'during: {name}' goes by the hours of whom a message is for"
+            )
+            self.reader.add(BAD_CALENDAR, message, line.key, "give it another name")
         zone = self.reader.zone(lines.get("timezone")) or timezone
         week = self._hours(lines.get("hours"))
         days_off = [self._days_off(text, node) for text, node in self.reader.texts(lines.get("holidays"))]

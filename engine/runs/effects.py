@@ -88,6 +88,8 @@ def _new(turn: Turn, step: Step, path: str, env: Env, compose: Compose | None) -
             calls.begin(turn, step, path, identity, inputs, timeout)
         checked = turn.view.check_inputs(step, inputs)
     _hold_for(turn, step, path, checked)
+    if _is_paused(turn.state.leaves.get(path)):
+        turn.commands.append(Unlisten(path))
     owed = _NOTHING_OWED
     if concerns(step, path) and not turn.state.run.dry:
         with turn.evaluating(step.id, path):
@@ -99,8 +101,6 @@ def _new(turn: Turn, step: Step, path: str, env: Env, compose: Compose | None) -
         with turn.evaluating(step.id, path):
             inputs = {**inputs, "to": [one for one in recipients(checked.params) if one.id not in owed.spared]}
             checked = turn.view.check_inputs(step, inputs)
-    if _is_paused(turn.state.leaves.get(path)):
-        turn.commands.append(Unlisten(path))
     intent: dict[str, Any] = {"identity": identity, "attempt": 1}
     if timeout is not None:
         intent["timeout"] = timeout

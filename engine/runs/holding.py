@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any
 
-from engine.calendars import Calendar, Stretch, intersect, is_open, next_open, open_intervals
+from engine.calendars import RECIPIENT, Calendar, Stretch, intersect, is_open, next_open, open_intervals
 from engine.plugins import ActionError
 from engine.runs.active import Hold
 from engine.runs.commands import Held
 from engine.runs.hub import Hub
 from engine.runs.manners import OURS, goes_to_people, recipients
-from engine.workflow.model import RECIPIENT, Step, Workflow
+from engine.workflow.model import Step, Workflow
 
 #: What else goes out on a held connection waits this long while one call tries whether it works again.
 PROBE = timedelta(seconds=15)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from engine.calendars import local_day, morning_after, next_open
+from engine.calendars import RECIPIENT, local_day, morning_after, next_open
 from engine.domain import Document, Person, Review, Ticket
 from engine.plugins import Action
 from engine.runs.commands import Counted, Courtesy, Held, Letter
@@ -21,7 +21,7 @@ from engine.runs.hub import Hub
 from engine.runs.outbox import Mute, muted, place_of, sent_to
 from engine.runs.state import IN_DOUBT, Run
 from engine.store.lookups import Lookups
-from engine.workflow.model import RECIPIENT, Step
+from engine.workflow.model import Step
 
 #: Messages a day to somebody whose roster entry does not say.
 MAX_PER_DAY = 5

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, Literal, cast
 
+from engine.calendars import RECIPIENT
 from engine.domain import FIELDS, SUBJECTS, Field, Kind
 from engine.plugins import Catalogue
 from engine.problems import Problem, sort
@@ -22,7 +23,7 @@ from engine.workflow.check_base import MISSING_KEY, UNKNOWN_CALENDAR, WRONG_TYPE
 from engine.workflow.check_expressions import EFFECT, KEYS, WATCHED, Expressions, Known
 from engine.workflow.check_on import Triggers, read_triggers
 from engine.workflow.check_steps import Steps, Surroundings
-from engine.workflow.model import RECIPIENT, Concurrency, Input, Step, Tree, Workflow
+from engine.workflow.model import Concurrency, Input, Step, Tree, Workflow
 from engine.workflow.source import Mapping as MappingNode
 from engine.workflow.source import Node, Scalar, SourceFile
 

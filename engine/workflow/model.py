@@ -16,9 +16,6 @@ from engine.plugins import Action, Params, Trigger
 from engine.problems import Span
 from engine.workflow.expressions import Expression, Text
 
-#: `during:` of a workflow whose effects go by the working hours of whom they go to.
-RECIPIENT = "recipient"
-
 Tree = Any
 Length = Duration | Text
 
@@ -189,7 +186,7 @@ class Workflow:
     once_per: tuple[Expression, ...] | None = None
     stop_when: Expression | None = None
     concurrency: Concurrency | None = None
-    during: str | None = None  #: a calendar's name, or `RECIPIENT`
+    during: str | None = None  #: a calendar's name, or `calendars.RECIPIENT`
     timeout: Length | None = None
     vars: tuple[tuple[str, Tree], ...] = ()
     steps: tuple[Step, ...] = ()

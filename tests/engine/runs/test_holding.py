@@ -216,6 +216,29 @@ async def test_a_pause_that_ends_between_the_decision_and_its_commit_lets_go(eng
         assert (world.said, world.state) == (["hello"], "finished")
 
 
+# --- business days
+
+DAYS = """
+on: {{incident.resolved: {{for: {length}}}}}
+during: {during}
+steps: [{{uses: chat.post, with: {{text: "${{{{ now() + '1bd' }}}}"}}}}]
+"""
+
+
+@pytest.mark.parametrize(("during", "days"), [("office", 3), ("recipient", 1)])
+async def test_business_days_of_a_trigger_and_of_expressions_count_in_the_calendar_of_the_workflow(
+    engine, during, days
+):
+    async with engine(DAYS.format(length="1bd", during=during), project=OFFICE) as world:
+        await world.move("4d2h")  # Friday at eleven; the default calendar has no weekend, the office has one
+        await world.incident("resolved", title="a")
+        await world.move(f"{days * 24 - 1}h")
+        assert world.runs() == []
+        await world.move("1h")
+        there = MONDAY + timedelta(days=4 + days + 1, hours=2)
+        assert world.said == [there.isoformat()]
+
+
 # --- several people ---
 
 
