@@ -139,10 +139,17 @@ class Polls:
         return _earliest(*(poll.look for poll in waiting if not self._rests(poll)))
 
     def _rests(self, poll: _Poll) -> bool:
-        """Whether a poll is of a workflow that is paused; what was missed before that is looked at all the same."""
+        """Whether a poll is of a workflow that is paused; what was missed before that is looked at all the same.
+
+        One whose pause has just ended rests until its due instant is moved past that (`loaded`).
+        """
+        if poll.workflow is None or poll.trigger is None:
+            return False
         pause = self._pause_of(poll)
-        counts = poll.trigger is not None and poll.trigger.next_due is not None
-        return pause is not None and (not counts or poll.due >= pause.since)
+        if poll.trigger.next_due is None:
+            return pause is not None
+        passed_over = any(one.covers(poll.due) for one in self.hub.pauses.ended_of(poll.workflow.id))
+        return passed_over or (pause is not None and pause.covers(poll.due))
 
     def _pause_of(self, poll: _Poll) -> Pause | None:
         return self.hub.pauses.of(poll.workflow.id) if poll.workflow is not None else None

@@ -54,11 +54,12 @@ async def resume(application: Application, actor: Person, params: PauseWorkflow)
     """End a pause: what was held goes out as it is then decided; what a schedule passed over is not made up for."""
     hub, name = application.hub, _name(application, params)
     async with application.operating:
-        ended = hub.pauses.current.pop(name, None)  # what is decided from here on is held by it no more
+        now = application.clock.now()
+        ended = hub.pauses.end(name, now)  # before it is written: what is decided meanwhile would wait for it in vain
         if ended is None:
             raise Refused(_not_paused(application, params.workflow))
         try:
-            woken = await hub.journal.transact(lambda cursor: _end(cursor, name, micros(application.clock.now())))
+            woken = await hub.journal.transact(lambda cursor: _end(cursor, name, micros(now)))
         finally:
             hub.pauses.read(hub.reader)
     application.tell("workflow.resumed", f"{ended.why} no more: resumed by {actor.name}", workflow=params.workflow)

@@ -7,7 +7,7 @@ nobody makes up for its time.
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from engine.store.codec import instant
@@ -51,6 +51,13 @@ class Pauses:
     def of(self, workflow: str) -> Pause | None:
         """Give the pause that holds a workflow's effects; None where none does."""
         return (self.current.get(ALL) or self.current.get(workflow)) if self.current else None
+
+    def end(self, workflow: str, at: datetime) -> Pause | None:
+        """End a pause for all that is decided from here on; give it, None where there is none."""
+        pause = self.current.pop(workflow, None)
+        if pause is not None:
+            self.ended[workflow] = replace(pause, until=at)
+        return pause
 
     def ended_of(self, workflow: str) -> list[Pause]:
         """Give the last pauses that held a workflow's effects and have ended: its own, and that of all."""

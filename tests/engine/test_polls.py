@@ -10,6 +10,7 @@ import pytest
 
 from engine.capabilities import Changes, Where
 from engine.domain import Ticket
+from engine.operations import perform
 from engine.plugins import Fact
 from engine.store.codec import micros, plain_json, record
 from engine.store.journal import connect
@@ -111,6 +112,19 @@ async def test_other_triggers_written_before_it_leave_a_schedule_where_it_was(en
         await world.application.reload()
         await world.move("30m")
         assert ticks(world) == ["02 11:00"]
+
+
+async def test_a_look_while_a_pause_is_ending_makes_up_for_nothing_of_it(engine):
+    async with engine(HOURLY % "") as world:
+        await perform(world.application, "pause", {}, "grace")
+        await world.move("3d")
+        resuming = asyncio.create_task(perform(world.application, "resume", {}, "grace"))
+        while world.application.hub.pauses.current:
+            await asyncio.sleep(0)
+        world.application.polls.look_now("markdown")  # wakes the polls while the end of the pause is written
+        await resuming
+        await world.settle()
+        assert world.said == []
 
 
 async def test_a_tick_that_another_process_wrote_before_a_crash_is_one_tick(engine):
