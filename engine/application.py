@@ -66,12 +66,20 @@ class Application:
 
     async def reload(self) -> Sequence[Problem]:
         """Read the workflow files again; give what is wrong with them. Good earlier versions stay."""
-        for workflow in self.library.load():
+        for workflow in await self.load():
             self.tell("workflow.loaded", f"workflow {workflow.id} loaded", workflow=workflow.id)
         self._allow_literal_hosts()
-        await self.intake.loaded(self.library.current)
         await self.polls.loaded(self.library.current)
         return self.library.problems
+
+    async def load(self) -> Sequence[Workflow]:
+        """Read the workflow files, keep their versions, and listen; give those that are new or changed."""
+        changed = self.library.load()
+        given_up = self.hub.renamed.given_up(self.library.current)
+        for name, now in given_up.items():
+            self.library.leave_out(name, now)
+        await self.intake.loaded(self.library.current)
+        return [workflow for workflow in changed if workflow.id not in given_up]
 
     def _allow_literal_hosts(self) -> None:
         """Let HTTP providers reach the hosts that workflow files write out (PROMISES 2)."""

@@ -12,18 +12,19 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from engine import subjects
 from engine.domain import Event
-from engine.matching import KEPT, Listeners, Match, by_hand, match, sentence, settled
+from engine.matching import KEPT, LISTENER, Listeners, Match, by_hand, listener_of, match, sentence, settled
 from engine.plugins import OURSELVES, Fact
 from engine.runs import slots
 from engine.runs.executor import Begun
 from engine.runs.hub import Hub
+from engine.runs.renaming import Carry, carry
 from engine.runs.rows import RECORD, RUN, VERDICT, going_about, save_row, wake, wake_about
 from engine.runs.slots import Slot
 from engine.runs.state import DRY, Run
@@ -181,18 +182,41 @@ class Intake:
         return self._task is not None and not (self._busy or self._new.is_set() or self._resume is not None)
 
     async def loaded(self, workflows: Mapping[str, Workflow]) -> None:
-        """Take the workflows that are loaded now; their versions are kept before a run can begin on one."""
-        now = micros(self.hub.clock.now())
+        """Take the workflows that are loaded now; their versions are kept before a run can begin on one.
 
-        def write(cursor: sqlite3.Cursor) -> None:
+        What was written under the former name of a renamed one is carried over first, once.
+        """
+        todo, taken = self.hub.renamed.carries(workflows)
+        if todo:
+            async with self._lock:  # nothing is matched meanwhile: it would begin under the old name
+                await self._take(workflows, todo)
+        else:
+            await self._take(workflows)
+        for one in taken:
+            holder = self.hub.renamed.now(one.old)
+            sentence = f"{one.new}: 'moved_from: {one.old}' carries nothing over, '{holder}' has it already"
+            self.hub.tell("workflow.not_moved", sentence, workflow=one.new)
+
+    async def _take(self, workflows: Mapping[str, Workflow], carries: Sequence[Carry] = ()) -> None:
+        time = self.hub.clock.now()
+        now = micros(time)
+
+        def write(cursor: sqlite3.Cursor) -> list[int]:
             cursor.executemany(
                 "INSERT OR IGNORE INTO workflow_versions (hash, workflow, source, templates, loaded)"
                 " VALUES (?, ?, ?, ?, ?)",
                 [(w.version, w.id, w.source, json.dumps(dict(w.templates)), now) for w in workflows.values()],
             )
+            return [carry(cursor, one, time) for one in carries]
 
-        await self.hub.journal.transact(write)
+        carried = await self.hub.journal.transact(write)
+        self.hub.renamed.read(self.hub.reader)
         self.listeners = Listeners(workflows.values())
+        if carries:
+            self.hub.pauses.read(self.hub.reader)
+        for one, runs in zip(carries, carried, strict=True):
+            sentence = f"{one.new} takes over from {one.old}: {runs} runs and their keys are carried over"
+            self.hub.tell("workflow.moved", sentence, workflow=one.new, moved_from=one.old, runs=runs)
         if slots.anybody_waits(self.hub.reader):  # a limit may have been raised
             turned = await self.hub.journal.transact(partial(slots.release_all, hub=self.hub, now=self.hub.clock.now()))
             if self._task is not None:
@@ -250,7 +274,8 @@ class Intake:
         def write(cursor: Direct) -> _MatchWrite:
             row = cursor.execute("SELECT * FROM events WHERE id = ?", (number,)).fetchone()
             _refuse_unreadable(row)
-            event, world = event_of(row), Lookups(cursor.connection, self.hub.directory, self.hub.clock.now())
+            event = self._addressed_now(event_of(row))
+            world = Lookups(cursor.connection, self.hub.directory, self.hub.clock.now())
             listening = [one for one in self.listeners.of(event.type) if workflow in (None, one[0].id)]
             found = [match(w, use, index, event, world) for w, use, index in listening]
             matching = _MatchWrite(self, number, event, [one for one in found if one is not None], replayed=by)
@@ -329,8 +354,15 @@ class Intake:
         return _MatchWrite(self, int(row["id"]), event, self._matches(event, self.hub.lookups()))
 
     def _matches(self, event: Event, world: Lookups) -> list[Match]:
+        event = self._addressed_now(event)
         found = (match(w, use, index, event, world) for w, use, index in self.listeners.candidates(event, world))
         return [one for one in found if one is not None]
+
+    def _addressed_now(self, event: Event) -> Event:
+        """Give an event that a check found for one workflow with the name that this has now."""
+        workflow, _, trigger = (listener_of(event) or "").partition("/")
+        name = self.hub.renamed.now(workflow)
+        return event if name == workflow else replace(event, data={**event.data, LISTENER: f"{name}/{trigger}"})
 
     def _after(self, woken: list[int], write: _MatchWrite) -> None:
         event = write.event

@@ -283,7 +283,7 @@ class Polls:
         for number, one in enumerate(self._fact_of(poll, one) for one in look.found):
             if number % _PORTION == 0:
                 await asyncio.sleep(0)
-            fresh += [one] if not self._known(str(one.fact.id)) else []
+            fresh += [one] if not self._known(poll, one) else []
         limit = trigger.limit(poll.params) if trigger.limit else None
         taken = fresh if limit is None else fresh[:limit]
         following = look.next
@@ -328,7 +328,13 @@ class Polls:
         row = self.hub.reader.execute("SELECT cursor FROM schedules WHERE id = ?", (name,)).fetchone()
         return json.loads(row["cursor"]) if row is not None and row["cursor"] is not None else None
 
-    def _known(self, delivery: str) -> bool:
+    def _known(self, poll: _Poll, due: Due) -> bool:
+        """Whether an occasion was found before, also under a name that its workflow had then."""
+        former = self.hub.renamed.former(poll.workflow.id) if poll.workflow is not None else ()
+        names = [poll.id, *(poll.id.replace(poll.workflow.id, name, 1) for name in former if poll.workflow is not None)]
+        return any(self._is_recorded(_delivery(name, due)) for name in names)
+
+    def _is_recorded(self, delivery: str) -> bool:
         row = self.hub.reader.execute("SELECT 1 FROM events WHERE delivery = ?", (digest(OURSELVES, delivery),))
         return row.fetchone() is not None
 
@@ -363,3 +369,8 @@ class Polls:
 
 def _earliest(*instants: datetime | None) -> datetime | None:
     return min((one for one in instants if one is not None), default=None)
+
+
+def _delivery(name: str, due: Due) -> str:
+    """Give the delivery id of an occasion that the poll of this name found."""
+    return f"{name}/{dumps(list(due.key))}"

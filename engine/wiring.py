@@ -33,7 +33,7 @@ from engine.log import Tell, Tellers
 from engine.plugins import Action, ActionError, Catalogue, Declaration, Storage, Trigger
 from engine.problems import Problem, ProblemError, Span, declare
 from engine.workflow.calling import Callees
-from engine.workflow.check import Names, check_workflow, emitted_types, signature_of
+from engine.workflow.check import Names, check_workflow, emitted_types, former_name, signature_of
 from engine.workflow.library import Compile, WorkflowLibrary, read_templates, workflow_files
 from engine.workflow.model import Step, Workflow
 from engine.workflow.source import SourceFile, read_file, read_source
@@ -165,6 +165,7 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
     addresses = [person.email for person in roster.people.values() if person.email]
     providers = {name: catalogue.providers.get(one.provider) for name, one in config.connections.items()}
     paths = workflow_files(config.workflows)
+    said = {path.stem: _said(path) for path in paths}
     files = {path.stem: path for path in paths}
     callees = Callees(lambda name: _file_of(config, files.get(name)), lambda file: signature_of(file, catalogue, names))
     names = Names(
@@ -179,7 +180,8 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
         templates=read_templates(config.templates),
         vars=config.vars,
         workflows=[path.stem for path in paths],
-        events=[kind for path in paths for kind in _emitted(path)],
+        events=[kind for path in paths for kind in said[path.stem][0]],
+        moved=_claims({stem: former for stem, (_, former) in said.items() if former is not None}),
         timezone=config.timezone,
         callees=callees,
     )
@@ -198,14 +200,28 @@ def _file_of(config: Config, path: Path | None) -> SourceFile | None:
     return read_source(str(shown), data)[0]
 
 
-def _emitted(path: Path) -> set[str]:
-    """Give the event types that a workflow file emits; most files emit none, and are not read as YAML for it."""
+def _said(path: Path) -> tuple[set[str], str | None]:
+    """Give what other files have to know of a workflow file: the event types that it emits, and its former name.
+
+    Most files say neither, and are not read as YAML for it.
+    """
     try:
         data = read_file(path)
     except OSError:  # whoever reads the file for itself says so
-        return set()
-    may_emit = b"event.emit" in data or b"\\" in data  # the name may be written with escapes
-    return emitted_types(read_source(path.name, data)[0]) if may_emit else set()
+        return set(), None
+    words = (b"event.emit", b"moved_from", b"\\")  # they may be written with escapes
+    if not any(word in data for word in words):
+        return set(), None
+    file = read_source(path.name, data)[0]
+    return emitted_types(file), former_name(file)
+
+
+def _claims(former: Mapping[str, str]) -> dict[str, list[str]]:
+    """Give the files that say that they were called so before, by that name."""
+    found: dict[str, list[str]] = {}
+    for stem, name in former.items():
+        found.setdefault(name, []).append(stem)
+    return found
 
 
 def source_of(config: Config, catalogue: Catalogue, connection: str) -> Any | None:
@@ -236,8 +252,10 @@ def library_of(config: Config, catalogue: Catalogue) -> WorkflowLibrary:
         def compile(
             file: SourceFile, templates: Mapping[str, str], kept: bool
         ) -> tuple[Workflow | None, list[Problem]]:
-            callees = None if kept else names.callees  # they may have changed since
-            return check_workflow(file, catalogue, replace(names, templates=templates, callees=callees))
+            known = replace(names, templates=templates)
+            if kept:  # other files may have changed since
+                known = replace(known, callees=None, moved=None)
+            return check_workflow(file, catalogue, known)
 
         return compile
 
@@ -374,6 +392,7 @@ class _Assembly:
             dry_run=dry_run,
         )
         hub.pauses.read(reader)
+        hub.renamed.read(reader)
         executor = Executor(hub)
         intake = Intake(
             hub,

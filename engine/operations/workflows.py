@@ -15,8 +15,7 @@ async def read_files(application: Application) -> None:
     if application.started:
         await application.reload()
     else:  # what is matched must be kept
-        application.library.load()
-        await application.intake.loaded(application.library.current)
+        await application.load()
 
 
 async def current_workflow(application: Application, name: str) -> Workflow:

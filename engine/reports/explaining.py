@@ -227,7 +227,9 @@ class _Explaining:
 
     def _still_settling(self, name: str) -> bool:
         row = self.reader.execute(
-            "SELECT 1 FROM waits WHERE kind = 'settle' AND workflow = ? AND event = ?", (name, self.row["id"])
+            "SELECT 1 FROM waits WHERE kind = 'settle' AND event = ?2"
+            " AND workflow IN (?1, (SELECT new FROM moves WHERE old = ?1))",
+            (name, self.row["id"]),
         ).fetchone()
         return row is not None
 

@@ -24,7 +24,8 @@ from engine.workflow.calling import CALL
 #: What the row of such a run says under `trigger`.
 CALLED = "workflow.called"
 
-_RUN_OF = "SELECT * FROM runs WHERE workflow = ? AND key = ?"
+#: Of a workflow that was renamed since it was called, the run has the new name.
+_RUN_OF = "SELECT * FROM runs WHERE workflow IN (?1, (SELECT new FROM moves WHERE old = ?1)) AND key = ?2"
 _EFFECT = insert(
     effects,
     "identity",

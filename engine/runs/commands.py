@@ -287,6 +287,10 @@ class View(Protocol):
     @property
     def owner(self) -> Person | None: ...
     def effect(self, identity: str) -> KnownEffect | None: ...
+    @property
+    def former_names(self) -> Sequence[str]:
+        """The names that the run's workflow had before it was renamed."""
+
     def call(self, workflow: str, key: str) -> KnownCall | None:
         """Give how far the run of a call has come."""
 

@@ -141,14 +141,15 @@ class Commit:
             self._run(tx, now)
 
     def _hold_to_the_row(self, tx: Writing) -> None:
-        """Decide nothing for a run that a person has ended in the meantime."""
+        """Decide nothing for a run that a person has ended in the meantime, or whose workflow was renamed."""
         if not (self.outcome.records or self.outcome.commands) or self.active.new or self.active.over:
             return
         if tx.drafted and self.active.works == self.hub.journal.works:
             return  # nobody but the run itself has written since its row was read
         works = self.hub.journal.works
         run = self.active.run.id
-        if tx.one("SELECT ended FROM runs WHERE id = ?", (run,), ("run", run))["ended"] is not None:
+        row = tx.one("SELECT ended, workflow FROM runs WHERE id = ?", (run,), ("run", run))
+        if row["ended"] is not None or row["workflow"] != self.active.run.workflow:
             raise Overtaken
         if tx.drafted:
             self.active.works = works

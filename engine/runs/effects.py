@@ -77,6 +77,7 @@ def _new(turn: Turn, step: Step, path: str, env: Env, compose: Compose | None) -
     with turn.evaluating(step.id, path):
         identity = _identity(turn, step, path, env)
     if step.action.lasts or step.once_per:
+        identity = _as_recorded(turn, identity)
         kept = _known(turn, step, path, identity)
         if kept is not None:
             return kept
@@ -226,6 +227,15 @@ def _identity(turn: Turn, step: Step, path: str, env: Env) -> str:
     if all(value is None for value in values):
         raise StepError(f"'once_per' is null: {empty_link(step.once_per[0], scope)}", "null-input")
     return "/".join([flow, step.id, *(escaped(text_key(value)) for value in values)])
+
+
+def _as_recorded(turn: Turn, identity: str) -> str:
+    """Give the identity under which an effect is recorded: from before its workflow was renamed, where it is."""
+    for name in turn.view.former_names:
+        before = identity.replace(turn.workflow.id, name, 1)
+        if turn.view.effect(before) is not None:
+            return before
+    return identity
 
 
 def text_key(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.calendars import Calendar
@@ -15,6 +15,7 @@ from engine.domain import Person
 from engine.log import Tell
 from engine.plugins import Action
 from engine.runs.pauses import Pauses
+from engine.runs.renaming import Renamed
 from engine.runs.state import Run
 from engine.store.journal import Journal
 from engine.store.lookups import Directory, Lookups
@@ -46,6 +47,7 @@ class Hub:
     #: how often a connection may be called, by its name; one that is not there, as often as it likes
     rates: Mapping[str, Rate] = field(default_factory=dict)
     pauses: Pauses = field(default_factory=Pauses)
+    renamed: Renamed = field(default_factory=Renamed)
     #: called after a commit that wrote events
     events_written: Callable[[], None] = lambda: None
     #: called after a commit that wrote something that falls due
@@ -73,7 +75,8 @@ class Hub:
         Raises:
             UnreadableVersion: it names something that is not there any more.
         """
-        return self.library.version(run.version, self._stored_version)
+        workflow = self.library.version(run.version, self._stored_version)
+        return workflow if workflow.id == run.workflow else replace(workflow, id=run.workflow)  # it was renamed since
 
     def _stored_version(self, hash: str) -> tuple[str, str, Mapping[str, str]]:
         row = self.reader.execute("SELECT * FROM workflow_versions WHERE hash = ?", (hash,)).fetchone()

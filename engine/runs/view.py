@@ -134,6 +134,10 @@ class CommittedView:
             return None
         return KnownEffect(row["state"], row["run"], loads(row["result"]))
 
+    @property
+    def former_names(self) -> Sequence[str]:
+        return self._hub.renamed.former(self._active.run.workflow)
+
     def call(self, workflow: str, key: str) -> KnownCall | None:
         return children.find(self._reader, workflow, key)
 

@@ -58,6 +58,12 @@ CREATE TABLE listeners (
   versions JSON NOT NULL,
   PRIMARY KEY (hash)
 );
+CREATE TABLE moves (
+  old TEXT NOT NULL,
+  new TEXT NOT NULL,
+  at BIGINT NOT NULL,
+  PRIMARY KEY (old)
+);
 CREATE TABLE mutes (
   id INTEGER NOT NULL,
   person TEXT NOT NULL,
@@ -222,4 +228,4 @@ CREATE TABLE workflow_versions (
   loaded BIGINT NOT NULL,
   PRIMARY KEY (hash)
 );
-INSERT INTO alembic_version VALUES ('0005');
+INSERT INTO alembic_version VALUES ('0006');

@@ -270,6 +270,13 @@ pauses = Table(
     Column("until", BigInteger),  # when it ended; nobody makes up for its time
 )
 
+moves = Table(
+    "moves",  # names of workflows that were given up, with the present name of whoever took over
+    Column("old", Text, primary_key=True),
+    Column("new", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 schedules = Table(
     "schedules",
     Column("id", Text, primary_key=True),  # `workflow/trigger` or `connection/NAME`

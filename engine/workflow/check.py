@@ -17,17 +17,18 @@ from engine.calendars import RECIPIENT
 from engine.domain import FIELDS, SUBJECTS, Field, Kind
 from engine.plugins import Catalogue
 from engine.problems import Problem, sort
-from engine.workflow import check_declared, check_steps, source
+from engine.workflow import check_declared, check_moves, check_steps, source
 from engine.workflow.calling import Signature
 from engine.workflow.check_base import MISSING_KEY, UNKNOWN_CALENDAR, WRONG_TYPE, Names, Report, describe
 from engine.workflow.check_expressions import EFFECT, KEYS, WATCHED, Expressions, Known
+from engine.workflow.check_moves import former_name
 from engine.workflow.check_on import Triggers, read_triggers
 from engine.workflow.check_steps import Steps, Surroundings
 from engine.workflow.model import Concurrency, Input, Step, Tree, Workflow
 from engine.workflow.source import Mapping as MappingNode
 from engine.workflow.source import Node, Scalar, SourceFile
 
-__all__ = ["Names", "check_workflow", "emitted_types", "signature_of"]
+__all__ = ["Names", "check_workflow", "emitted_types", "former_name", "signature_of"]
 
 KEYS_OF_FILE = (
     "name", "description", "owner", "mode", "on", "inputs", "outputs", "if", "once_per", "stop_when", "during",
@@ -144,7 +145,6 @@ class _File:
         failing = after.with_record("run", {**RUN_FIELDS, "error": Field("error", "Why it failed.")})
         on_failure, _ = steps.read(root.get("on_failure"), "on_failure", Surroundings(failing, failing=True))
         outputs = check_declared.read_outputs(self.report, self.expressions, root.get("outputs"), after)
-        self._not_yet(root)
         workflow = self._workflow(root, triggers, head, variables, body, on_failure)
         return replace(workflow, subject=subject, inputs=inputs, outputs=outputs)
 
@@ -237,13 +237,6 @@ class _File:
             cast(Literal["queue", "skip", "replace"], conflict or "queue"),
         )
 
-    def _not_yet(self, root: MappingNode) -> None:
-        """Hold the keys of later releases against their form, and say that they do nothing yet."""
-        self.report.text(root.get("moved_from"), "moved_from")
-        for key in ("moved_from",):
-            if (scalar := root.key(key)) is not None:
-                self.report.not_yet(f"'{key}'", scalar)
-
     def _mode(self, root: MappingNode) -> Literal["live", "dry_run", "off"]:
         mode = self.report.choice(root.get("mode"), "mode", ("live", "dry_run", "off"))
         return cast(Literal["live", "dry_run", "off"], mode or "live")
@@ -272,6 +265,7 @@ class _File:
             vars=tuple(variables),
             steps=steps,
             on_failure=on_failure,
+            moved_from=check_moves.read(self.report, root.get("moved_from"), stem),
         )
         return replace(workflow, **head)
 

@@ -82,6 +82,7 @@ class Names:
         vars: the project's `vars`.
         workflows: ids of all workflows of the project.
         events: types of one's own that workflows of the project emit (`emitted_types`).
+        moved: the files that name a former name (`former_name`), by that; None where nothing is to be said about it.
         callees: what the project's workflows take and give; None where nothing is to be said about calls.
         timezone: IANA name of the project's zone; None where hotwash.yaml does not say.
     """
@@ -104,6 +105,7 @@ class Names:
     workflows: Collection[str] = ()
     events: Collection[str] = ()
     timezone: str | None = None
+    moved: Mapping[str, Collection[str]] | None = field(default_factory=dict)
     callees: Callees | None = None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.problems import Problem, sort
+from engine.problems import Problem, declare, sort
 from engine.workflow.model import Workflow
 from engine.workflow.source import SourceFile, read_file, read_source
 from engine.workflow.templates import MOST_SOURCE
@@ -18,6 +18,14 @@ from engine.workflow.templates import MOST_SOURCE
 #: Text of a workflow file, its templates, and whether it is a version that runs finish on → the workflow, or what is
 #: wrong with it.
 Compile = Callable[[SourceFile, Mapping[str, str], bool], tuple[Workflow | None, list[Problem]]]
+
+NAME_GIVEN_UP = declare(
+    "name-given-up",
+    "A file has the name that another workflow gave up by `moved_from`. What was done under that name is known to the "
+    "database as the other's, so that a workflow of the name would do some of it again.",
+    "Choose another name; or, to undo the renaming, write `moved_from` with the other's name into this file and delete "
+    "the other.",
+)
 
 
 class UnreadableVersion(Exception):
@@ -54,6 +62,13 @@ class WorkflowLibrary:
         for workflow in changed:
             self._versions[workflow.version] = workflow
         return changed
+
+    def leave_out(self, name: str, now: str) -> None:
+        """Take a file out of what is loaded because its name was given up by the workflow that is called `now`."""
+        span = self.current.pop(name).span
+        message = f"the name '{name}' was given up: '{now}' was '{name}'"
+        hint = f"choose another name; or write 'moved_from: {now}' here, and delete '{now}', to undo the renaming"
+        self.problems = sort([*self.problems, Problem(NAME_GIVEN_UP, message, span, hint)])
 
     def version(self, hash: str, stored: Callable[[str], tuple[str, str, Mapping[str, str]]]) -> Workflow:
         """Give a version by its hash; `stored` gives id, text and templates of one that is not loaded.

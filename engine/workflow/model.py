@@ -191,6 +191,7 @@ class Workflow:
     vars: tuple[tuple[str, Tree], ...] = ()
     steps: tuple[Step, ...] = ()
     on_failure: tuple[Step, ...] = ()
+    moved_from: str | None = None  #: the name that the file had before
 
     def listens_to(self, event_type: str) -> list[TriggerUse]:
         return [use for use in self.triggers if use.trigger.event == event_type]

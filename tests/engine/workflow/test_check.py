@@ -66,11 +66,12 @@ NAMES = Names(
     vars={"sla": {"sev1": "14d"}, "chat": "console"},
     workflows=CALLED.keys(),
     events={"deploy.finished"},
+    moved={"handoff": ["shift"]},
     callees=Callees(called, lambda file: signature_of(file, CATALOGUE, NAMES)),
 )
 #: Modules that report problems of a workflow file.
 REPORTING = """source yaml_syntax check_base check_inputs check_on check_steps check_with check_calls check_declared
-check_expressions kinds syntax"""
+check_moves check_expressions kinds syntax"""
 #: Too large to keep here, and tested in test_source.py and tests/hostile.
 WITHOUT_FILE = {source.TOO_LARGE, source.TOO_MANY}
 
