@@ -50,6 +50,8 @@ class FakeView:
     owner: Any = None
     called: Any = None  #: the run of a call
 
+    former_names = ()
+
     def __post_init__(self) -> None:
         calendar = default_calendar("UTC")
         self.world = Lookups(None, Directory(FakePeople(), {}, calendar, "UTC"), self.now)  # type: ignore[arg-type]
