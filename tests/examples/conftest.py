@@ -150,8 +150,12 @@ class Example(World):
 
     @property
     def tickets(self) -> dict[str, Any]:
-        """Give the tickets by key."""
-        return {ticket.key: ticket for ticket in self.subjects("ticket")}
+        """Give the tickets of the project's own tracker by key."""
+        return self.tickets_of("local")
+
+    def tickets_of(self, connection: str) -> dict[str, Any]:
+        """Give the tickets of one connection by key."""
+        return {one.key: one for one in self.subjects("ticket") if one.id.startswith(f"{connection}:")}
 
     @property
     def reviews(self) -> list[Any]:
