@@ -55,19 +55,20 @@ async def resume(application: Application, actor: Person, params: PauseWorkflow)
     hub, name = application.hub, _name(application, params)
     async with application.operating:
         now = application.clock.now()
-        ended = hub.pauses.end(name, now)  # before it is written: what is decided meanwhile would wait for it in vain
-        if ended is None:
+        if (
+            hub.pauses.end(name, now) is None
+        ):  # before it is written: what is decided meanwhile would wait for it in vain
             raise Refused(_not_paused(application, params.workflow))
         try:
             woken = await hub.journal.transact(lambda cursor: _end(cursor, name, micros(now)))
         finally:
             hub.pauses.read(hub.reader)
-    application.tell("workflow.resumed", f"{ended.why} no more: resumed by {actor.name}", workflow=params.workflow)
+    what = f"'{name}' goes on" if name else "all workflows go on"
+    application.tell("workflow.resumed", f"{what}: resumed by {actor.name}", workflow=params.workflow)
     if application.started:
         application.dispatcher.notify(woken)
         await application.polls.loaded(application.library.current)
     left = sorted(filter(None, hub.pauses.current))
-    what = f"'{name}' goes on" if name else "all workflows go on"
     but = f"; still paused: {', '.join(left)}" if left and not name else ""
     return Done(what + but, {**_about(params), "runs": len(woken)})
 
