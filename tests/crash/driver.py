@@ -38,7 +38,7 @@ ENDS = {
     "answered": 5,
     "looked": 3,
 }
-KINDS = {"chain": 5, "ask": 2, "chase": 3, "refuse": 1, "alert": 2, "calls": 3}
+KINDS = {"chain": 5, "ask": 2, "chase": 3, "refuse": 1, "fold": 3, "alert": 2, "calls": 3}
 #: A kill that waits for its moment comes after this many seconds where the moment does not.
 IMPATIENCE = 0.6
 #: No more events are sent while so many runs go on.
@@ -486,6 +486,7 @@ class Crash:
                 "SELECT count(*) FROM events WHERE state = 'new'",
                 "SELECT count(*) FROM runs WHERE ended IS NULL AND state <> 'needs_decision'",
                 "SELECT count(*) FROM waits WHERE due IS NOT NULL",
+                "SELECT count(*) FROM outbox WHERE state = 'waiting'",
             )
         )
 

@@ -21,6 +21,8 @@ WAIT, EVERY = 0.7, 0.4
 RELEASE, ANSWER = 2.5, 3.0
 #: How long an alert must fire, in seconds.
 SETTLE = 0.5
+#: How long messages wait to be told together, in seconds.
+FOLDING = 0.4
 
 _CAREFUL = f"timeout: {ATTEMPT}s\n    retry: {{max: 30, every: 0.3s, at_most: 1s}}"
 _DEEP = _CAREFUL.replace("\n    ", "\n        ")
@@ -217,6 +219,26 @@ on_failure:
       text: "${{{{ event.data.key }}}}/sorry"
 """
 
+FOLD = f"""\
+on:
+  webhook: {{name: orders}}
+if: event.data.kind == "fold"
+once_per: event.data.key
+steps:
+  - id: note
+    uses: chat.nudge
+    with:
+      to: grace
+      text: "${{{{ event.data.key }}}}/note"
+      digest: {{window: {FOLDING}s}}
+  - id: word
+    uses: chat.post
+    with:
+      channel: "#words"
+      text: "${{{{ event.data.key }}}}/word"
+      digest: {{window: {FOLDING}s}}
+"""
+
 ALERT = f"""\
 on:
   alert.firing:
@@ -296,6 +318,7 @@ WORKFLOWS = {
     "ask": ASK,
     "chase": CHASE,
     "refuse": REFUSE,
+    "fold": FOLD,
     "alert": ALERT,
     "calls": CALLS,
     "called": CALLED,

@@ -218,6 +218,8 @@ class Recorder:
         planned = self.planned.get(call.meaning.partition("/")[2])
         if planned:
             return planned.pop(0)
+        if call.identity.startswith("hotwash.digest/"):
+            return None  # the pauses between its attempts are those of people's days: killing it is enough
         chance, which = rng.random(), rng.random()
         if chance >= self.likely or self._met[call.identity] >= self.most:
             return None

@@ -26,7 +26,7 @@ IN_TIME = 0.25
 #: In the identities of what tells the owner that it is not known whether an effect happened.
 _IN_DOUBT = "/in-doubt["
 #: Workflow by the kind of event that starts it.
-STARTED = {kind: kind for kind in ("chain", "ask", "chase", "refuse", "alert", "calls")}
+STARTED = {kind: kind for kind in ("chain", "ask", "chase", "refuse", "fold", "alert", "calls")}
 #: What a run of `calls` calls, by the ends of the keys.
 CALLED = ("one", "x", "y")
 
@@ -96,6 +96,7 @@ class Verdict:
             self._idempotent,
             self._at_most_once,
             self._complete,
+            self._told_once,
             self._same_each_time,
             self._waits,
             self._spaces,
@@ -148,7 +149,7 @@ class Verdict:
                 row["id"],
                 row["uid"],
                 row["workflow"],
-                _key(lines[row["id"]], about[row["event"]]),
+                _key(lines[row["id"]], about[row["event"]], row["key"]),
                 row["state"],
                 row["error"],
                 lines[row["id"]],
@@ -281,12 +282,13 @@ class Verdict:
 
     def _complete(self) -> Iterator[str]:
         """A run that has finished has done all it was to do; only a person may have passed something over."""
-        made = Counter(one.meaning for one in self.made)
+        made = Counter(part for one in self.made for part in _parts(one.meaning))
         made.update({call.meaning: 1 for call in self.calls if call.kind == "idempotent" and call.taken is not None})
         for run in self.runs:
             if run.state not in ("finished", "failed"):
                 continue
             passed = {line.path for line in run.lines if line.kind == "done" and line.data.get("decided")}
+            passed |= self._in_doubt_with_a_digest(run)
             for path, meaning in _expected(run):
                 if not made[meaning] and path not in passed:
                     self.lost += 1
@@ -298,6 +300,31 @@ class Verdict:
             heard = sum(meaning.startswith(f"{run.workflow}/{run.key}/") and _IN_DOUBT in meaning for meaning in made)
             if heard < len(run.parked):
                 yield f"{run.uid} waits for a person about {len(run.parked)} effects, and the owner heard of {heard}"
+
+    def _in_doubt_with_a_digest(self, run: RunRow) -> set[str]:
+        """Give the paths of messages whose digest waits for a person, or was passed over by one."""
+        digests = {one.uid: one for one in self.runs if one.workflow == "hotwash.digest"}
+        found = set()
+        for line in run.lines:
+            digest = digests[line.data["run"]] if line.kind == "digested" else None
+            if digest is not None and (digest.parked or any(one.data.get("decided") for one in digest.lines)):
+                found.add(line.path)
+        return found
+
+    def _told_once(self) -> Iterator[str]:
+        """What waited for a digest is told in one, and in no other."""
+        allowed = self._repeated()
+        told: dict[str, set[str]] = defaultdict(set)
+        times: Counter[str] = Counter()
+        for one in self.made:
+            for part in _parts(one.meaning) if one.identity.startswith("hotwash.digest/") else ():
+                told[part].add(one.identity)
+                times[part] += 1
+        for part, identities in told.items():
+            self.effects["digested"] += 1
+            if times[part] > 1 + sum(allowed[identity] for identity in identities):
+                self.doubled += 1
+                yield f"{part} was told {times[part]} times, by {', '.join(sorted(identities))}"
 
     def _same_each_time(self) -> Iterator[str]:
         """Inputs are rendered once: each call of an effect says the same."""
@@ -459,14 +486,20 @@ def _meaning(one: Call | Made) -> str:
     return one.identity if _IN_DOUBT in one.identity else one.meaning
 
 
+def _parts(meaning: str) -> Sequence[str]:
+    """Give what a message says; a digest says something in each of its items."""
+    items = [line.removeprefix("- ") for line in meaning.splitlines() if line.startswith("- ")]
+    return items or [meaning]
+
+
 def _before(delivery: Delivery, due: float) -> bool:
     return delivery.accepted is not None and delivery.accepted < due - IN_TIME
 
 
-def _key(lines: Sequence[Line], about: dict[str, Any]) -> str:
-    """Give the key of a run among the test's; one that another run called has what that gave it."""
+def _key(lines: Sequence[Line], about: dict[str, Any], own: str) -> str:
+    """Give the key of a run among the test's; one that another run called has what that gave it, a digest its own."""
     given = next((line.data["inputs"] for line in lines if line.kind == "round" and "inputs" in line.data), {})
-    return str(given.get("about") or about.get("key"))
+    return str(given.get("about") or about.get("key", own))
 
 
 def _about(event: dict[str, Any]) -> dict[str, Any]:
@@ -491,6 +524,10 @@ def _expected(run: RunRow) -> Sequence[tuple[str, str]]:
             return [("nudge", f"{key}/after")]
         case "refuse":
             return [("nudge", f"{key}/nudge"), ("sorry", f"{key}/sorry")]
+        case "fold":
+            return [("note", f"{key}/note"), ("word", f"{key}/word")]
+        case "hotwash.digest":
+            return []
         case "ask":
             return list(_asked(run))
         case "alert":
