@@ -103,6 +103,7 @@ class _Digest:
     turn: Turn
     place: str
     take: Take = field(init=False)
+    resting: bool = False  #: whether a subject could not be read
 
     def __post_init__(self) -> None:
         self.take = Take(self.place)
@@ -110,6 +111,8 @@ class _Digest:
     def compose(self) -> Mapping[str, Any]:
         """Give the inputs of the message; blocks while a subject has to be read again."""
         fresh, dropped, left = self._choose()
+        if not fresh and self.resting:
+            raise Blocked  # the reading that failed is tried again by itself
         if not fresh and left:
             until = min(due for _, due in left)
             effects.hold(self.turn, self.turn.workflow.steps[0], PATH, Held(until, "closed", "nothing may go out now"))
@@ -136,6 +139,7 @@ class _Digest:
                 self.turn.ask(again)
             elif (later := again or view.closed_for(one)) is not None:
                 left.append((one, later))
+                self.resting = self.resting or again is not None
             elif (why := view.moved_on(one)) is not None:
                 dropped.append((one, why))
             else:

@@ -535,3 +535,34 @@ async def test_status_tells_of_pauses_and_of_what_they_hold(tmp_path):
         ]
         assert [(one["until"], one["reason"]) for one in found["held"]] == [(None, "everything is paused by Ada")]
         assert [wait["kind"] for wait in reports.show_run(world.reader, "#1")["waits"]] == ["pause"]
+
+
+DIGEST = """
+on: incident.declared
+steps:
+  - uses: chat.nudge
+    with: {to: ada, text: hello, digest: {window: 4h}}
+  - uses: chat.post
+    with: {channel: "#sre", text: hello, digest: {window: 1d}}
+"""
+
+
+async def test_status_says_how_many_messages_wait_for_whom_and_until_when(tmp_path):
+    async with running(tmp_path, declared=DIGEST) as world:
+        for name in "ab":
+            await world.incident("declared", f"pager:{name}", title="Slow")
+        found = reports.status(world.reader, world.now)["digests"]
+        whom = [(one["person"], one["channel"], one["connection"], one["messages"], one["due"]) for one in found]
+        until = [(START + timedelta(hours=hours)).isoformat() for hours in (24, 4)]
+        assert whom == [(None, "#sre", "console", 2, until[0]), ("ada", None, "console", 2, until[1])]
+        await world.move("4h")
+        assert [one["channel"] for one in reports.status(world.reader, world.now)["digests"]] == ["#sre"]
+
+
+async def test_status_names_the_digest_that_is_held(tmp_path):
+    async with running(tmp_path, declared=DIGEST) as world:
+        await world.incident("declared", "pager:a", title="Slow")
+        await perform(world.application, "pause", {}, "ada")
+        await world.move("5h")
+        told = next(one for one in reports.status(world.reader, world.now)["digests"] if one["person"] == "ada")
+        assert (told["run"], told["due"]) == (world.runs("hotwash.digest")[0]["uid"], None)

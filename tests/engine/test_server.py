@@ -36,6 +36,7 @@ def engine(tmp_path):
     @asynccontextmanager
     async def make(token=TOKEN, project=PROJECT, workflow=None, host=HOST):
         (tmp_path / "hotwash.yaml").write_text(project)
+        (tmp_path / "people.yaml").write_text("people: {ada: {name: Ada}}\n")
         (tmp_path / "workflows").mkdir()
         if workflow is not None:
             (tmp_path / "workflows" / "only.yaml").write_text(workflow)
@@ -246,7 +247,7 @@ def bearer(token=TOKEN):
     return {"Authorization": f"Bearer {token}"}
 
 
-@pytest.mark.parametrize("path", ["/api/events", "/api/events/1", "/api/runs", "/api/runs/1"])
+@pytest.mark.parametrize("path", ["/api/events", "/api/events/1", "/api/runs", "/api/runs/1", "/api/mutes"])
 @pytest.mark.parametrize(
     "headers", [{}, bearer("wrong"), bearer(""), {"Authorization": f"Basic {TOKEN}"}, {"Authorization": TOKEN}]
 )
@@ -314,6 +315,17 @@ async def test_events_and_runs_are_read_through_the_api(engine):
         assert [one["state"] for one in runs] == ["finished"]
         assert (await client.get(f"/api/events/{events[0]['id']}")).json()["type"] == "incident.declared"
         assert (await client.get(f"/api/runs/{runs[0]['id']}")).json()["key"] == "incident.declared/pager:P1"
+
+
+async def test_mutes_are_entered_and_read_through_the_api(engine):
+    async with engine(workflow=NOTE) as (world, client):
+        await post(world, client, pager())
+        client.headers.update(bearer())
+        body = {"actor": "ada", "inputs": {"subject": "pager:P1", "until": "2d"}}
+        assert (await client.post("/api/operations/mute_subject", json=body)).status_code == 200
+        (mute,) = (await client.get("/api/mutes?person=ada")).json()["mutes"]
+        assert (mute["subject"]["id"], mute["by"]["id"]) == ("pager:P1", "ada")
+        assert (await client.get("/api/mutes?person=grace")).json() == {"mutes": []}
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,18 @@ async def test_an_answer_is_given_as_somebody_and_records_both(capsys, folder):
         assert (event.actor.id, event.data["entered_by"]) == ("ada", client.user())
 
 
+async def test_a_subject_is_muted_listed_and_heard_of_again(capsys, folder):
+    async with running(folder) as world:
+        await world.incident("declared", title="Slow")
+        here = ("-C", str(folder))
+        done = await hotwash(capsys, "mute", "pager:P1", "--until", "2040-01-01", "--as", "ada", *here)
+        assert done == (exits.OK, "Ada gets no messages about P1 until 2040-01-01 00:00 UTC\n", "")
+        _, told, _ = await hotwash(capsys, "mutes", *here)
+        assert told == f"ada: P1 “Slow” until Sun 2040-01-01 00:00 UTC, entered by {client.user()}\n"
+        assert (await hotwash(capsys, "unmute", "pager:P1", "--as", "ada", *here))[1] == "Ada hears of P1 again\n"
+        assert (await hotwash(capsys, "mutes", *here))[1] == "nobody has muted anything\n"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -136,6 +148,7 @@ async def test_an_answer_is_given_as_somebody_and_records_both(capsys, folder):
         (["ticket", "create", "x", "--due", "soon"], exits.USAGE, "'due' must be a date"),
         (["runs", "retry", "run_7"], exits.USAGE, "no run is called 'run_7'"),
         (["runs", "cancel"], exits.USAGE, "name a run, or a workflow"),
+        (["mute", "HW-9", "--until", "1d", "--as", "ada"], exits.USAGE, "no subject is called 'HW-9'"),
         (["answer", "Q1", "go"], exits.USAGE, "no question is called 'Q1'"),
     ],
 )

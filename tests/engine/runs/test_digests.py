@@ -122,6 +122,16 @@ async def test_what_is_longer_than_a_chat_takes_goes_out_in_parts(engine):
         assert max(len(one) for one in world.said) < 12_000
 
 
+async def test_a_private_subject_is_shown_by_nothing_but_what_was_written(engine):
+    async with engine(NUDGE.replace("${{ incident.title }}", "your page")) as world:
+        await world.declared()
+        await world.incident("declared", "pager:P2", title="Secret")
+        await world.incident("updated", "pager:P2", private=True)
+        await world.move("4h")
+        assert "Secret" not in world.said[0]
+        assert "**Also**\n- Look at your page." in world.said[0]
+
+
 # --- the world moves on ---
 
 
