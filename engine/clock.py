@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -41,7 +42,6 @@ class SystemClock:
             left = self.longest_nap if due is None else (due - self.now()).total_seconds()
             if left <= 0:
                 return
-            try:
-                await asyncio.wait_for(wake.wait(), min(left, self.longest_nap))
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, self.longest_nap)):  # `wait_for` may swallow a cancellation
+                    await wake.wait()

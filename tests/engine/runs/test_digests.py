@@ -69,10 +69,12 @@ async def test_a_window_counts_from_its_first_message(engine):
 
 
 async def test_the_shortest_window_tells_what_waits_for_longer_ones_too(engine):
-    async with engine(slow=NUDGE, quick=NUDGE.replace("4h", "30m").replace("Look at", "Quick:")) as world:
+    quick = NUDGE.replace("4h", "30m").replace("steps:", "on: incident.updated\nsteps:")
+    async with engine(slow=NUDGE, quick=quick) as world:
         await world.declared()
+        await world.incident("updated", severity="sev2")
         await world.move("30m")
-        assert len(world.said) == 1
+        assert world.said == ["Look at Checkout is slow."]
         await world.move("1d")
         assert len(world.said) == 1
 
