@@ -55,9 +55,8 @@ async def resume(application: Application, actor: Person, params: PauseWorkflow)
     hub, name = application.hub, _name(application, params)
     async with application.operating:
         now = application.clock.now()
-        if (
-            hub.pauses.end(name, now) is None
-        ):  # before it is written: what is decided meanwhile would wait for it in vain
+        ended = hub.pauses.end(name, now)  # before it is written: what is decided meanwhile would wait for it in vain
+        if ended is None:
             raise Refused(_not_paused(application, params.workflow))
         try:
             woken = await hub.journal.transact(lambda cursor: _end(cursor, name, micros(now)))
