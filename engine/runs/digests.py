@@ -89,6 +89,7 @@ def _place(run: Run) -> str:
 
 def deliver(turn: Turn) -> None:
     """Send what waits; blocks until it is sent, and ends the run where nothing is left to tell."""
+    turn.raise_if_failed(PATH)
     digest = _Digest(turn, _place(turn.state.run))
     try:
         effects.effect(turn, turn.workflow.steps[0], PATH, Env({}), digest.compose)

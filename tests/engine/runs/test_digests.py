@@ -8,7 +8,7 @@ import pytest
 
 from engine.domain import Person, Ticket
 from engine.operations import perform
-from engine.plugins import RetryLater
+from engine.plugins import ActionError, RetryLater
 from engine.testing import RecordingTickets
 
 GRACE = Person("grace", "Grace", email="grace@example.org", known=True)
@@ -235,6 +235,26 @@ async def test_a_digest_is_tried_again_like_any_message(engine):
         assert world.said == ["Look at Checkout is slow."]
         await world.move("4h")
         assert world.said[1:] == ["Look at Search is slow."]
+
+
+async def test_the_owner_is_told_of_a_digest_that_failed_and_a_retry_tells_what_it_had_to(engine):
+    async with engine(NUDGE) as world:
+        await world.declared()
+        failing = [ActionError("there is no such account")]
+
+        def fail(message):
+            if failing and message.to == "ada":
+                raise failing[0]
+
+        world.chat.before = fail
+        await world.move("4h")
+        run = world.runs()[-1]
+        assert (run["state"], world.said[0][:23]) == ("failed", "Digest failed at digest")
+        await world.move("1d")
+        failing.clear()
+        await perform(world.application, "retry_run", {"run": run["uid"]}, GRACE)
+        await world.settle()
+        assert (world.said[1:], world.runs()[-1]["state"]) == (["Look at Checkout is slow."], "finished")
 
 
 async def test_a_digest_of_which_it_is_not_known_whether_it_went_out_waits_for_a_person(engine):
