@@ -14,7 +14,18 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from engine.calendars import Duration
-from engine.domain import Document, Entry, Incident, Person, Review, Service, Team, Ticket
+from engine.domain import (
+    Document,
+    Entry,
+    Incident,
+    Person,
+    Review,
+    Service,
+    StatusEntry,
+    StatusUpdate,
+    Team,
+    Ticket,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +265,12 @@ class Calendar(Protocol):
     """Look into people's calendars and invite them."""
 
     async def busy(
-        self, people: Sequence[Person], start: datetime, end: datetime
+        self, people: Sequence[Person], start: datetime, end: datetime, *, without: str | None = None
     ) -> Mapping[str, Sequence[Interval] | None]:
-        """Give by person id when they are busy between two instants; None for somebody whose calendar is not found."""
+        """Give by person id when they are busy between two instants; None for somebody whose calendar is not found.
+
+        The time of the review `without` does not count: it is about to be moved.
+        """
 
     async def create(
         self,
@@ -265,12 +279,24 @@ class Calendar(Protocol):
         end: datetime,
         *,
         attendees: Sequence[Person],
+        optional: Sequence[Person],
         description: str,
         timezone: str,
         incident: str | None,
         effect: Effect,
     ) -> Review:
-        """Book it and invite."""
+        """Book it and invite: `attendees`, who must come, and `optional`, who may stay away."""
+
+    async def reschedule(
+        self, review: str, start: datetime, end: datetime, *, timezone: str, effect: Effect
+    ) -> Review:
+        """Move a review to another time and tell everybody invited; one that was called off is on again."""
+
+    async def cancel(self, review: str, *, reason: str | None, effect: Effect) -> Review:
+        """Call a review off and tell everybody invited. One that is called off stays so."""
+
+    async def get(self, review: str) -> Review | None:
+        """Give a review by its id, as the calendar has it now."""
 
 
 class Incidents(Protocol):
@@ -298,6 +324,30 @@ class Incidents(Protocol):
 
     async def get(self, incident: str) -> Incident | None:
         """Read it fresh."""
+
+
+class StatusPages(Protocol):
+    """Tell those outside how things are.
+
+    A provider has the incident say what its entry is (`plugins.tell_incident`) wherever it gives an entry for an
+    effect, `find` included.
+    """
+
+    async def create(
+        self, title: str, update: StatusUpdate, *, incident: str | None, effect: Effect
+    ) -> StatusEntry:
+        """Open an entry with its first message."""
+
+    async def update(
+        self, entry: str, update: StatusUpdate, *, incident: str | None, effect: Effect
+    ) -> StatusEntry:
+        """Add a message. One that resolves puts every component of the entry back to operational.
+
+        To resolve what is resolved already changes nothing.
+        """
+
+    async def get(self, entry: str) -> StatusEntry | None:
+        """Give an entry by its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +418,7 @@ CAPABILITIES: Mapping[str, type[Any]] = {
     "ticket": Tickets,
     "calendar": Calendar,
     "incident": Incidents,
+    "status_page": StatusPages,
     "on_call": OnCall,
     "people": People,
     "http": Http,
@@ -380,6 +431,7 @@ DEFAULT_PROVIDERS: Mapping[str, str] = {
     "ticket": "local",
     "calendar": "ics",
     "incident": "local",
+    "status_page": "static",
     "on_call": "roster",
     "people": "roster",
     "http": "http",

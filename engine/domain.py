@@ -95,6 +95,38 @@ class Entry:
     url: str | None = None
 
 
+StatusState = Literal["investigating", "identified", "monitoring", "resolved"]
+StatusImpact = Literal["none", "minor", "major", "critical"]
+ComponentState = Literal["operational", "degraded_performance", "partial_outage", "major_outage", "under_maintenance"]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusEntry:
+    """One incident as a status page tells of it. `components` holds those it still says something about, by name."""
+
+    id: str  #: with its connection: `status:k3v9…`
+    title: str
+    url: str | None = None
+    state: StatusState = "investigating"
+    impact: StatusImpact = "minor"
+    components: Mapping[str, ComponentState] = field(default_factory=dict)
+    incident: str | None = None  #: the incident's id
+    created_at: datetime | None = None
+    resolved_at: datetime | None = None
+    left_out: tuple[str, ...] = ()  #: what was named as affected and is no component of the page
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdate:
+    """One message for a status page. None leaves as it is; a component whose state is None follows the impact."""
+
+    text: str  #: Markdown
+    title: str | None = None
+    state: StatusState | None = None
+    impact: StatusImpact | None = None
+    components: Mapping[str, ComponentState | None] = field(default_factory=dict)  #: by component or service
+
+
 IncidentStatus = Literal["declared", "acknowledged", "mitigated", "resolved"]
 
 
@@ -115,7 +147,7 @@ class Incident:
     participants: tuple[Person, ...] = ()
     subscribers: tuple[Person, ...] = ()
     channel: str | None = None
-    status_page: str | None = None
+    status_page: StatusEntry | None = None
     started_at: datetime | None = None  #: when the impact began
     declared_at: datetime | None = None
     acknowledged_at: datetime | None = None
@@ -182,7 +214,8 @@ class Review:
     end: datetime | None = None
     url: str | None = None
     organizer: Person | None = None
-    attendees: tuple[Person, ...] = ()
+    attendees: tuple[Person, ...] = ()  #: everybody who is invited
+    optional: tuple[Person, ...] = ()  #: those of them who may stay away
     incident: str | None = None
     cancelled: bool = False
     left_out: tuple[Person, ...] = ()  #: whom the calendar could not reach
@@ -287,7 +320,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "channel": _f("text", "Its chat channel."),
         "timeline": _d("list[entry]", "What happened, in its duplicates too, in order."),
         "action_items": _d("list[ticket]", "The tickets that came of it and of its duplicates."),
-        "status_page": _f("text", "Its entry on the status page."),
+        "status_page": _f("status_entry", "Its entry on the status page, the newest where there are several."),
         "started_at": _f("instant", "When the impact began."),
         "declared_at": _f("instant", "When it was declared."),
         "acknowledged_at": _f("instant", "When somebody took it."),
@@ -347,6 +380,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "url": _f("text", "Where to see it."),
         "organizer": _d("person", "Who invited."),
         "attendees": _d("list[person]", "Who is invited."),
+        "optional": _d("list[person]", "Who of them may stay away."),
         "incident": _d("incident", "The incident it is about."),
         "cancelled": _f("boolean", "Whether it was called off."),
         "left_out": _d("list[person]", "Whom the calendar could not reach."),
@@ -373,6 +407,19 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "id": _f("text", "Key in the roster."),
         "name": _f("text", "Name."),
         "team": _d("team", "The team that runs it."),
+    },
+    "status_entry": {
+        "id": _f("text", "Its id, with the connection that keeps it."),
+        "title": _f("text", "What the page calls it."),
+        "url": _f("text", "Where to read it."),
+        "state": _f("text", "investigating, identified, monitoring or resolved."),
+        "open": _d("boolean", "Whether it is not resolved."),
+        "impact": _f("text", "none, minor, major or critical."),
+        "components": _f("map[text]", "The state of each affected component, by its name."),
+        "incident": _d("incident", "The incident it tells of."),
+        "created_at": _f("instant", "When it was first told."),
+        "resolved_at": _f("instant", "When the page said that it is over."),
+        "left_out": _f("list[text]", "What was named as affected and is no component of the page."),
     },
     "entry": {
         "at": _f("instant", "When."),
@@ -418,6 +465,7 @@ RECORDS: Mapping[str, type[Any]] = types.MappingProxyType(
         "team": Team,
         "service": Service,
         "entry": Entry,
+        "status_entry": StatusEntry,
         "action_item": ActionItem,
         "event": Event,
     }

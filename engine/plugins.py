@@ -56,8 +56,10 @@ __all__ = [
     "Provider",
     "Received",
     "RetryLater",
+    "ReviewRef",
     "Secret",
     "Source",
+    "StatusEntryRef",
     "Storage",
     "Template",
     "Text",
@@ -75,6 +77,7 @@ __all__ = [
     "provider",
     "retry_after",
     "source",
+    "tell_incident",
     "trigger",
 ]
 
@@ -202,7 +205,7 @@ def _template(value: Any) -> RenderedTemplate:
 
 #: Somebody: a person from an expression, a roster key or an e-mail address.
 Person = Annotated[domain.Person, PlainValidator(_person), WithJsonSchema({"type": "string", "x-kind": "person"})]
-#: An incident, a ticket, a document: the record itself from an expression, or its id or key.
+#: An incident, a ticket, a document, a review, an entry of a status page: the record itself from an expression, or its id or key.
 IncidentRef = Annotated[
     domain.Incident | str,
     PlainValidator(_reference(domain.Incident, "an incident")),
@@ -217,6 +220,16 @@ DocumentRef = Annotated[
     domain.Document | str,
     PlainValidator(_reference(domain.Document, "a document")),
     WithJsonSchema({"type": "string", "x-kind": "document"}),
+]
+ReviewRef = Annotated[
+    domain.Review | str,
+    PlainValidator(_reference(domain.Review, "a review")),
+    WithJsonSchema({"type": "string", "x-kind": "review"}),
+]
+StatusEntryRef = Annotated[
+    domain.StatusEntry | str,
+    PlainValidator(_reference(domain.StatusEntry, "an entry of a status page")),
+    WithJsonSchema({"type": "string", "x-kind": "status_entry"}),
 ]
 #: A length of time, such as 45m or 5bd.
 Duration = Annotated[
@@ -376,6 +389,8 @@ class Context(Protocol):
     @property
     def incidents(self) -> capabilities.Incidents: ...
     @property
+    def status_page(self) -> capabilities.StatusPages: ...
+    @property
     def on_call(self) -> capabilities.OnCall: ...
     @property
     def people(self) -> capabilities.People: ...
@@ -401,6 +416,23 @@ DeclaredClass = EffectClass | Callable[[Any], EffectClass | None]
 
 #: The connection that an action names when it emits a fact of the engine's own.
 OURSELVES = "hotwash"
+
+
+def tell_incident(entry: domain.StatusEntry, effect: Effect) -> None:
+    """Have an entry's incident say, in the commit of the effect's result, what it is called on the status page."""
+    if entry.incident is None:
+        return
+    fact = Fact(
+        "incident.updated",
+        effect.at,
+        subject_type="incident",
+        subject=entry.incident,
+        fields={"status_page": entry},
+        actor=effect.actor,
+        own=effect.actor is None,
+        engine=True,
+    )
+    effect.emit(OURSELVES, fact)
 
 
 @dataclass(frozen=True, slots=True)

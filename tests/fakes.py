@@ -147,6 +147,7 @@ class FakeContext:
     tickets: Any = None
     calendar: Any = None
     incidents: Any = None
+    status_page: Any = None
     on_call: Any = None
     http: Any = None
 

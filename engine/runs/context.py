@@ -45,6 +45,7 @@ class ActionContext:
     tickets = property(lambda self: self._serve("ticket"))
     calendar = property(lambda self: self._serve("calendar"))
     incidents = property(lambda self: self._serve("incident"))
+    status_page = property(lambda self: self._serve("status_page"))
     on_call = property(lambda self: self._serve("on_call"))
     people = property(lambda self: self._hub.directory.people)
     http = property(lambda self: self._serve("http"))

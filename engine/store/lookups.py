@@ -29,6 +29,7 @@ from engine.domain import (
     Person,
     Review,
     Service,
+    StatusEntry,
     Team,
     Ticket,
 )
@@ -494,7 +495,10 @@ _DERIVED |= {
     (Review, "incident"): lambda w, r: w.subject("incident", r.incident) if r.incident else None,
     (Review, "organizer"): lambda w, r: w.join(r.organizer),
     (Review, "attendees"): lambda w, r: _joined(w, r.attendees),
+    (Review, "optional"): lambda w, r: _joined(w, r.optional),
     (Review, "left_out"): lambda w, r: _joined(w, r.left_out),
+    (StatusEntry, "open"): lambda w, s: s.state != "resolved",
+    (StatusEntry, "incident"): lambda w, s: w.subject("incident", s.incident) if s.incident else None,
     (Person, "manager"): lambda w, p: w.person_by_id(w.directory.people.join(p).manager),
     (Person, "team"): lambda w, p: _team_of(w, p),
     (Team, "lead"): lambda w, t: w.person_by_id(t.lead),

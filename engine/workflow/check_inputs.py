@@ -360,7 +360,7 @@ def look_up(report: Report, kind: str, node: Scalar, severity: Literal["error", 
 
 # --- kinds of expressions --------------------------------------------------------------------------------------------
 
-_RECORDS_AS_TEXT = frozenset({"person", "incident", "ticket", "document"})
+_RECORDS_AS_TEXT = frozenset({"person", "incident", "ticket", "document", "review", "status_entry"})
 _PRINTABLE_NOT = ("list[", "map[", "event", "group", "error")
 
 
@@ -403,6 +403,7 @@ _SAID = {
     "entry": "a timeline entry",
     "event": "an event",
     "action_item": "an action item",
+    "status_entry": "an entry of a status page",
 }
 
 
