@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from actions import calendar, chat, document, event, http, incident, ticket
+from actions import calendar, chat, document, event, http, incident, status_page, ticket
 from actions.providers.console import Console
 from actions.providers.http import Http
 from actions.providers.ics import Ics
@@ -14,6 +14,7 @@ from actions.providers.markdown import Markdown
 from actions.providers.pagerduty import PagerDuty
 from actions.providers.roster import Roster
 from actions.providers.slack import Slack
+from actions.providers.static import Static
 from engine.plugins import Declaration, Provider
 
 ALL: tuple[Declaration, ...] = (
@@ -31,6 +32,7 @@ ALL: tuple[Declaration, ...] = (
     incident.resolve,
     incident.subscribe,
     incident.update,
+    *status_page.ALL,
     ticket.close,
     ticket.comment,
     ticket.create,
@@ -45,4 +47,5 @@ ALL: tuple[Declaration, ...] = (
     PagerDuty,
     Roster,
     Slack,
+    Static,
 )

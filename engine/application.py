@@ -57,6 +57,9 @@ class Application:
 
     async def start(self) -> None:
         """Load the workflows and take up what was going on."""
+        for provider in self.providers.values():
+            if hasattr(provider, "astart"):
+                await provider.astart()
         await self.reload()
         self.started = True
         await self.intake.start()

@@ -651,11 +651,15 @@ class Search:
     `passed_over` holds the earlier starts that were looked at and who stood against each. `impossible` says who alone
     makes every slot impossible: `closed` has no working hours in the window, `short` no stretch of them that is long
     enough, `busy` is taken in all of them. Where there is no slot and nobody is named, no time suits all at once.
+    `absent` are those who may stay away and whom the slot does not suit; `forgone` is the first start that was left
+    because more of them can come to the slot.
     """
 
     slot: Stretch | None
     passed_over: tuple[Hindrance, ...] = ()
     impossible: Mapping[str, Literal["closed", "short", "busy"]] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    forgone: datetime | None = None
 
 
 class _Agenda:
@@ -679,12 +683,14 @@ class _Agenda:
             return "closed"
         return "busy" if self.long_enough else "short"
 
+    def suits(self, start: datetime) -> bool:
+        return _covering(self.free, start, start + self.length)
+
     def hindrance(self, start: datetime) -> Hindrance | None:
         """Say why the slot that begins at `start` does not suit; None where it does."""
-        end = start + self.length
-        if _covering(self.free, start, end):
+        if self.suits(start):
             return None
-        if _covering(self.open, start, end):
+        if _covering(self.open, start, start + self.length):
             first = bisect_right(self.busy, start, key=itemgetter(1))
             return Hindrance(start, self.who, "busy", self.busy[first][1], _next_start(self.free, start))
         return Hindrance(start, self.who, "closed", _next_start(self.open, start), _next_start(self.free, start))
@@ -707,16 +713,20 @@ def first_slot(
     length: timedelta,
     timezone: str,
     granularity: timedelta = timedelta(minutes=15),
+    optional: Sequence[Diary] = (),
 ) -> Search:
     """Find the first time in which everybody works and nobody is taken.
 
+    Among those, times that suit more of the people who may stay away go first.
+
     Args:
-        diaries: one for each person; with none, every time suits.
+        diaries: one for each person who must come; with none, every time suits.
         start: the earliest start.
         end: the latest end.
         length: how long the slot is, above zero.
         timezone: in whose local time starts lie on whole steps of `granularity`, counted from midnight.
         granularity: the step.
+        optional: one for each person who may stay away.
 
     Raises:
         ValueError: the length or the step is not above zero, or an instant has no zone.
@@ -726,19 +736,54 @@ def first_slot(
     window = (_aware(start).astimezone(UTC), _aware(end).astimezone(UTC))
     round_up = functools.partial(_round_up, step=granularity, zone=ZoneInfo(timezone))
     agendas = [_Agenda(diary, window, length, round_up) for diary in diaries]
-    impossible = {agenda.who: why for agenda in agendas if (why := agenda.impossible())}
     passed_over: list[Hindrance] = []
+    starts = _suiting(agendas, window, length, round_up, passed_over)
+    first = next(starts, None)
+    if first is None:
+        impossible = {agenda.who: why for agenda in agendas if (why := agenda.impossible())}
+        return Search(None, tuple(passed_over), impossible)
+    told = tuple(passed_over)
+    others = [_Agenda(diary, window, length, round_up) for diary in optional]
+    best, absent = _with_most(others, first, starts)
+    return Search((best, best + length), told, absent=absent, forgone=first if best != first else None)
+
+
+def _suiting(
+    agendas: Sequence[_Agenda],
+    window: Stretch,
+    length: timedelta,
+    round_up: Callable[[datetime], datetime],
+    passed_over: list[Hindrance],
+) -> Iterator[datetime]:
+    """Give the starts that suit everybody, in order; why others do not is added to `passed_over` on the way."""
     candidate = round_up(window[0])
     while candidate + length <= window[1]:
         hindrances = [found for agenda in agendas if (found := agenda.hindrance(candidate))]
         if not hindrances:
-            return Search((candidate, candidate + length), tuple(passed_over))
+            yield candidate
+            candidate = round_up(candidate + timedelta.resolution)
+            continue
         passed_over += hindrances
         later = [found.free_from for found in hindrances if found.free_from is not None]
         if len(later) < len(hindrances):
-            break
+            return
         candidate = round_up(max(later))
-    return Search(None, tuple(passed_over), impossible)
+
+
+def _with_most(
+    others: Sequence[_Agenda], first: datetime, starts: Iterable[datetime]
+) -> tuple[datetime, tuple[str, ...]]:
+    """Give the earliest of the starts that suit the most people, and whom it does not suit."""
+    never = sum(not agenda.free for agenda in others)
+    best, fewest = first, [agenda.who for agenda in others if not agenda.suits(first)]
+    if len(fewest) > never:
+        for start in starts:
+            absent = [agenda.who for agenda in others if not agenda.suits(start)]
+            if len(absent) < len(fewest):
+                best, fewest = start, absent
+                if len(absent) == never:
+                    break
+    return best, tuple(fewest)
 
 
 def _round_up(instant: datetime, step: timedelta, zone: ZoneInfo) -> datetime:

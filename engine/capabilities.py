@@ -287,9 +287,7 @@ class Calendar(Protocol):
     ) -> Review:
         """Book it and invite: `attendees`, who must come, and `optional`, who may stay away."""
 
-    async def reschedule(
-        self, review: str, start: datetime, end: datetime, *, timezone: str, effect: Effect
-    ) -> Review:
+    async def reschedule(self, review: str, start: datetime, end: datetime, *, timezone: str, effect: Effect) -> Review:
         """Move a review to another time and tell everybody invited; one that was called off is on again."""
 
     async def cancel(self, review: str, *, reason: str | None, effect: Effect) -> Review:
@@ -333,14 +331,10 @@ class StatusPages(Protocol):
     effect, `find` included.
     """
 
-    async def create(
-        self, title: str, update: StatusUpdate, *, incident: str | None, effect: Effect
-    ) -> StatusEntry:
+    async def create(self, title: str, update: StatusUpdate, *, incident: str | None, effect: Effect) -> StatusEntry:
         """Open an entry with its first message."""
 
-    async def update(
-        self, entry: str, update: StatusUpdate, *, incident: str | None, effect: Effect
-    ) -> StatusEntry:
+    async def update(self, entry: str, update: StatusUpdate, *, effect: Effect) -> StatusEntry:
         """Add a message. One that resolves puts every component of the entry back to operational.
 
         To resolve what is resolved already changes nothing.

@@ -102,7 +102,7 @@ ComponentState = Literal["operational", "degraded_performance", "partial_outage"
 
 @dataclass(frozen=True, slots=True)
 class StatusEntry:
-    """One incident as a status page tells of it. `components` holds those it still says something about, by name."""
+    """One incident as a status page tells of it. `components` holds each that it names, by key."""
 
     id: str  #: with its connection: `status:k3v9…`
     title: str
@@ -415,7 +415,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "state": _f("text", "investigating, identified, monitoring or resolved."),
         "open": _d("boolean", "Whether it is not resolved."),
         "impact": _f("text", "none, minor, major or critical."),
-        "components": _f("map[text]", "The state of each affected component, by its name."),
+        "components": _f("map[text]", "The state of each affected component, by its key."),
         "incident": _d("incident", "The incident it tells of."),
         "created_at": _f("instant", "When it was first told."),
         "resolved_at": _f("instant", "When the page said that it is over."),

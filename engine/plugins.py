@@ -205,7 +205,7 @@ def _template(value: Any) -> RenderedTemplate:
 
 #: Somebody: a person from an expression, a roster key or an e-mail address.
 Person = Annotated[domain.Person, PlainValidator(_person), WithJsonSchema({"type": "string", "x-kind": "person"})]
-#: An incident, a ticket, a document, a review, an entry of a status page: the record itself from an expression, or its id or key.
+#: An incident, a ticket, a document, a review, an entry of a status page: the record itself, or its id or key.
 IncidentRef = Annotated[
     domain.Incident | str,
     PlainValidator(_reference(domain.Incident, "an incident")),
@@ -580,7 +580,6 @@ class Trigger:
     own_may_start: bool = False
     plugin: str = "built in"
     folds: bool = False  #: an occasion is folded into a run for the same subject that is still going
-    available: bool = True  #: False for one that is known to the language, and `check` says is not available yet
     look: Callable[[Any, Check], Awaitable[Look]] | None = None
     stirred_by: tuple[str, ...] = ()
     stirs: Callable[[Any, Event, calendars.Calendar], datetime] | None = None
@@ -604,7 +603,6 @@ def trigger(
     limit: Callable[[Any], int | None] | None = None,
     own_may_start: bool = False,
     folds: bool = False,
-    available: bool = True,
     look: Callable[[Any, Check], Awaitable[Look]] | None = None,
     stirred_by: Sequence[str] = (),
     stirs: Callable[[Any, Event, calendars.Calendar], datetime] | None = None,
@@ -624,7 +622,6 @@ def trigger(
         limit: how many runs one check, or one look, may start at most.
         own_may_start: whether events of our own accounts start workflows without `own: true`.
         folds: whether an occasion is folded into a run for the same subject that is still going.
-        available: False for a trigger that is declared for a later release.
         look: in place of `next_due` and `check`, what to do when the look before said so.
         stirred_by: types of events after which there may be something to find earlier than that.
         stirs: inputs, such an event, the project's hours → the instant by which to look.
@@ -646,7 +643,6 @@ def trigger(
             limit,
             own_may_start,
             folds=folds,
-            available=available,
             look=look,
             stirred_by=tuple(stirred_by),
             stirs=stirs,
@@ -708,8 +704,9 @@ def provider(
 ) -> Callable[[type[Any]], Provider]:
     """Declare a provider by its class, built with `(options, connection)`.
 
-    A provider may have `async check() -> str | None` (for `doctor`: what is wrong), `async aclose()`, and `read(raw)`,
-    what its vendor's JSON means, which the vendor's source uses. `get` reads a subject again: `owns`, where it is
+    A provider may have `async check() -> str | None` (for `doctor`: what is wrong), `async astart()` and
+    `async aclose()`, for the beginning and the end of the engine's life, and `read(raw)`, what its vendor's JSON means,
+    which the vendor's source uses. `get` reads a subject again: `owns`, where it is
     there, names the fields that the vendor speaks about, and `readable` says whether it can be asked at all.
 
     Args:

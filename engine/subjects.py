@@ -65,7 +65,7 @@ _UPDATED = {name: f"{name}.updated" for name in SUBJECTS}
 #: Fields whose change alone is not worth an `updated` event.
 _QUIET = frozenset({"declared_at", "acknowledged_at", "mitigated_at", "resolved_at", "active_at", "closed_at"})
 _QUIET |= {"status", "done", "firing", "ended_at", "started_at", "published", "content"}
-_QUIET |= {"participants", "subscribers", "merged_into"}
+_QUIET |= {"participants", "subscribers", "merged_into", "start", "end"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +416,8 @@ def transitions(subject_type: str, told: str, before: Mapping[str, Any], after: 
         kinds.append("alert.firing" if after.get("firing", True) else "alert.resolved")
     elif subject_type == "document" and _published_again(before, after):
         kinds.append("document.published")
+    elif subject_type == "review" and _scheduled_again(before, after):
+        kinds.append("review.scheduled")
     if _told(told) and told not in kinds:
         kinds.append(told)
     if _differing(before, after) - _QUIET and _UPDATED[subject_type] not in kinds:
@@ -459,6 +461,13 @@ def _published_again(before: Mapping[str, Any], after: Mapping[str, Any]) -> boo
     if after.get("content") is None:
         return not before.get("published")
     return bool(after["content"] != before.get("content") or "content" not in before)
+
+
+def _scheduled_again(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a review is on at another time, or on again after it was called off."""
+    if after.get("cancelled") or not after.get("start"):
+        return False
+    return bool(before.get("cancelled")) or any(before.get(name) != after.get(name) for name in ("start", "end"))
 
 
 def _stamp(state: dict[str, Any], fact: Fact) -> None:

@@ -7,7 +7,11 @@ from engine.plugins import Discreet, trigger
 
 
 class Scheduled(Discreet):
-    """Start when a review is booked.
+    """Start when a review is booked, and each time it is on at another time.
+
+    A review that was called off and is on again counts too. `event.before` is null for one that is booked, and holds
+    the review as it was for one that is moved. What our own steps book starts workflows as well: reviews are booked
+    through them.
 
     Example:
         on:
@@ -15,7 +19,7 @@ class Scheduled(Discreet):
     """
 
 
-@trigger("review.scheduled", Scheduled, subject="review", available=False)
+@trigger("review.scheduled", Scheduled, subject="review", own_may_start=True)
 def scheduled(params: Scheduled, event: Event) -> bool:
     """Fit every review."""
     return True

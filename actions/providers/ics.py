@@ -2,7 +2,9 @@
 
 When somebody is busy is read from their file (RFC 5545), recurring meetings included, and from the reviews that were
 booked already: whoever is invited to one is not invited to another at the same time. An invitation is a file that mail
-programs and calendars open; its UID is the effect's token, so booking the same effect again finds the same file.
+programs and calendars open; its UID is the effect's token, so booking the same effect again finds the same file. To
+move a review, or to call it off, is to write its file again with the next SEQUENCE (RFC 5546), and the token of the
+effect that moved it in `X-HOTWASH-EFFECT`.
 """
 
 from __future__ import annotations
@@ -20,12 +22,24 @@ from zoneinfo import ZoneInfo
 
 from engine.capabilities import Interval
 from engine.domain import Person, Review
-from engine.plugins import ActionError, Connection, Effect, Fact, Field, Options, RetryLater, native, provider
+from engine.plugins import (
+    ActionError,
+    Connection,
+    Effect,
+    Fact,
+    Field,
+    Options,
+    RetryLater,
+    idempotent,
+    native,
+    provider,
+)
 
 _LARGEST_FILE = 32 * 1024 * 1024
 _DAY = timedelta(days=1)
 _OUR_UIDS = "@hotwash"
 _NO_ADDRESS = "invalid:nomail"  #: what calendars write for somebody without an e-mail address
+_TOKEN = re.compile(r"\w[\w-]{0,99}")
 _PLAIN_NAME = re.compile(r"[\w.:@+ -]{1,100}")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _LINK = re.compile(r"(?<!\\)\[((?:[^\[\]\\]|\\.){1,300})\]\(([^()\s]{1,2000})\)")
@@ -58,6 +72,8 @@ class _Booking:
     start: datetime
     end: datetime
     people: frozenset[str]
+    tokens: frozenset[str]  #: of the effects that booked and moved it
+    on: bool = True  #: False where it was called off
 
 
 #: What makes something of the calendars in a file.
@@ -122,18 +138,20 @@ class IcsCalendar:
         self._lock = asyncio.Lock()
 
     async def busy(
-        self, people: Sequence[Person], start: datetime, end: datetime
+        self, people: Sequence[Person], start: datetime, end: datetime, *, without: str | None = None
     ) -> Mapping[str, Sequence[Interval] | None]:
         """Give by person id when they are busy. Events that are transparent, cancelled or declined do not count.
+
+        Nor does the review `without`, be it our own file of it or somebody's copy in their calendar.
 
         Raises:
             ActionError: a calendar file cannot be read, or lies outside the folder.
         """
         async with self._lock:
-            return await asyncio.to_thread(self._busy, people, start, end)
+            return await asyncio.to_thread(self._busy, people, start, end, self._local(without) if without else None)
 
     async def find(self, effect: Effect) -> Review | None:
-        """Give the review that an earlier attempt of this effect booked, as its file says now."""
+        """Give the review that an earlier attempt of this effect booked or moved, as its file says now."""
         async with self._lock:
             review = await asyncio.to_thread(self._find, effect.token)
         if review is not None:
@@ -148,6 +166,7 @@ class IcsCalendar:
         end: datetime,
         *,
         attendees: Sequence[Person],
+        optional: Sequence[Person] = (),
         description: str,
         timezone: str,
         incident: str | None,
@@ -165,13 +184,47 @@ class IcsCalendar:
             start.astimezone(UTC),
             end.astimezone(UTC),
             organizer=self._organizer(),
-            attendees=tuple(attendees),
+            attendees=(*attendees, *optional),
+            optional=tuple(optional),
             incident=incident,
         )
         async with self._lock:
             booked = await asyncio.to_thread(self._book, review, _plain(description), timezone, effect)
         self._emit(booked, effect)
         return booked
+
+    @native
+    async def reschedule(self, review: str, start: datetime, end: datetime, *, timezone: str, effect: Effect) -> Review:
+        """Write the invitation with another time and the next SEQUENCE; who had answered is asked again.
+
+        One that this effect has moved before is kept as it is.
+
+        Raises:
+            RetryLater: another review took the time since it was asked for.
+            ActionError: there is no such review, or its file cannot be written.
+        """
+        times = (start.astimezone(UTC), end.astimezone(UTC))
+        async with self._lock:
+            moved = await asyncio.to_thread(self._move, self._local(review), times, timezone, effect)
+        self._emit(moved, effect)
+        return moved
+
+    @idempotent
+    async def cancel(self, review: str, *, reason: str | None, effect: Effect) -> Review:
+        """Write the invitation as a cancellation with the next SEQUENCE. One that is called off stays as it is.
+
+        Raises:
+            ActionError: there is no such review, or its file cannot be written.
+        """
+        async with self._lock:
+            off = await asyncio.to_thread(self._call_off, self._local(review), _plain(reason or ""), effect)
+        self._emit(off, effect, "review.updated")
+        return off
+
+    async def get(self, review: str) -> Review | None:
+        """Give a review by its id, as its file says now."""
+        async with self._lock:
+            return await asyncio.to_thread(self._get, self._local(review))
 
     async def check(self) -> str | None:
         """Say which calendar of the roster cannot be read."""
@@ -185,12 +238,15 @@ class IcsCalendar:
     def _read_all(self) -> None:
         for person in self._connection.people.people():
             self._calendar_of(person)
-        list(self._bookings())
+        list(self._reviews())
 
     # --- who is busy
 
-    def _busy(self, people: Sequence[Person], start: datetime, end: datetime) -> dict[str, Sequence[Interval] | None]:
-        bookings = [booking for booking in self._bookings() if booking.start < end and start < booking.end]
+    def _busy(
+        self, people: Sequence[Person], start: datetime, end: datetime, without: str | None
+    ) -> dict[str, Sequence[Interval] | None]:
+        kept = self._path_of(without) if without else None
+        bookings = [b for path, b in self._reviews() if path != kept and b.on and b.start < end and start < b.end]
         found: dict[str, Sequence[Interval] | None] = {}
         for person in people:
             ours = [Interval(max(b.start, start), min(b.end, end)) for b in bookings if b.people & _names(person)]
@@ -198,11 +254,13 @@ class IcsCalendar:
             if queries is None:
                 found[person.id] = ours or None
             else:
-                theirs = self._meetings(person, queries, start, end)
+                theirs = self._meetings(person, queries, start, end, f"{without}{_OUR_UIDS}")
                 found[person.id] = sorted([*ours, *theirs], key=lambda interval: interval.start)
         return found
 
-    def _meetings(self, person: Person, queries: Sequence[Any], start: datetime, end: datetime) -> list[Interval]:
+    def _meetings(
+        self, person: Person, queries: Sequence[Any], start: datetime, end: datetime, without: str
+    ) -> list[Interval]:
         zone = ZoneInfo(person.timezone or self._connection.zone)
         meetings = []
         try:
@@ -211,7 +269,7 @@ class IcsCalendar:
         except Exception as error:  # rules are expanded only now, and a file from outside may hold any
             raise ActionError(f"the calendar of {person.name} cannot be read: {error}") from error
         for event in events:
-            if _takes_time(event, person):
+            if _takes_time(event, person) and str(event.get("UID", "")) != without:
                 begin, finish = _instant(event.start, zone), _instant(event.end, zone)
                 if begin < finish and begin < end and start < finish:
                     meetings.append(Interval(max(begin, start), min(finish, end)))
@@ -237,43 +295,82 @@ class IcsCalendar:
 
     # --- the reviews
 
-    def _bookings(self) -> Iterator[_Booking]:
-        for path in self._reviews("*.ics"):
-            found = self._files.read(path, f"{self._options.out}/{path.name}", _bookings)
-            yield from found or ()
+    def _reviews(self) -> Iterator[tuple[Path, _Booking]]:
+        for path in self._paths("*.ics"):
+            for booking in self._files.read(path, f"{self._options.out}/{path.name}", _bookings) or ():
+                yield path, booking
 
     def _path_of(self, token: str) -> Path | None:
-        """Give the file of a token, whatever the title was when it was booked."""
-        return next(iter(self._reviews(f"*-{token}.ics")), None)
+        """Give the file of the review that a token booked, whatever the title was then."""
+        if not _TOKEN.fullmatch(token):
+            return None
+        return next(iter(self._paths(f"*-{token}.ics")), None)
 
-    def _reviews(self, pattern: str) -> Sequence[Path]:
+    def _paths(self, pattern: str) -> Sequence[Path]:
         return sorted(path for path in self._out.glob(pattern) if path.is_file() and not path.is_symlink())
 
     def _find(self, token: str) -> Review | None:
+        path = self._path_of(token) or next((path for path, one in self._reviews() if token in one.tokens), None)
+        return self._read(path) if path is not None else None
+
+    def _get(self, token: str) -> Review | None:
         path = self._path_of(token)
-        if path is None:
-            return None
+        return self._read(path) if path is not None else None
+
+    def _read(self, path: Path) -> Review:
+        review: Review = self._parsed(path, lambda calendars: self._review(path, calendars))
+        return review
+
+    def _parsed(self, path: Path, parse: Parse) -> Any:
         shown = f"{self._options.out}/{path.name}"
         try:
             data = path.read_bytes()
         except OSError as error:
             raise ActionError(f"the calendar file '{shown}' cannot be read: {error.strerror}") from error
-        review: Review = _parsed(data, shown, lambda calendars: self._review(token, path, calendars))
-        return review
+        return _parsed(data, shown, parse)
 
     def _book(self, review: Review, description: str, timezone: str, effect: Effect) -> Review:
         booked = self._find(effect.token)
         if booked is not None:
             return booked
-        assert review.start is not None
-        assert review.end is not None
-        names = frozenset[str]().union(*(_names(person) for person in review.attendees))
-        for other in self._bookings():
-            if other.people & names and other.start < review.end and review.start < other.end:
-                raise RetryLater("another review was booked for this time since it was looked for", after=1)
+        self._refuse_overlap(review, None)
         path = self._out / f"{_slug(review.title)}-{effect.token}.ics"
         self._write(path, _invitation(review, description, timezone, effect))
         return _with_url(review, path)
+
+    def _move(self, token: str, times: tuple[datetime, datetime], timezone: str, effect: Effect) -> Review:
+        moved = self._find(effect.token)
+        if moved is not None:
+            return moved
+        path, review = self._existing(token)
+        self._refuse_overlap(replace(review, start=times[0], end=times[1]), path)
+        self._write(path, self._parsed(path, lambda calendars: _moved(calendars, times, timezone, effect)))
+        return self._read(path)
+
+    def _call_off(self, token: str, reason: str, effect: Effect) -> Review:
+        path, review = self._existing(token)
+        if review.cancelled:
+            return review
+        self._write(path, self._parsed(path, lambda calendars: _called_off(calendars, reason, effect)))
+        return self._read(path)
+
+    def _existing(self, token: str) -> tuple[Path, Review]:
+        path = self._path_of(token)
+        if path is None:
+            raise ActionError(f"there is no review '{token}' in '{self._options.out}'", code="not-found")
+        return path, self._read(path)
+
+    def _refuse_overlap(self, review: Review, path: Path | None) -> None:
+        """Raise where somebody who must come to a review has another one of ours at its time."""
+        assert review.start is not None
+        assert review.end is not None
+        may_stay = {person.id for person in review.optional}
+        must = [person for person in review.attendees if person.id not in may_stay]
+        names = frozenset[str]().union(*(_names(person) for person in must))
+        for other, booking in self._reviews():
+            at_once = booking.on and booking.start < review.end and review.start < booking.end
+            if at_once and other != path and booking.people & names:
+                raise RetryLater("another review was booked for this time since it was looked for", after=1)
 
     def _write(self, path: Path, data: bytes) -> None:
         temporary = path.with_name(f".{path.name}.tmp")
@@ -292,17 +389,19 @@ class IcsCalendar:
                 f"the invitation '{self._options.out}/{path.name}' cannot be written: {error.strerror}"
             ) from error
 
-    def _review(self, token: str, path: Path, calendars: Sequence[Any]) -> Review:
-        event = next(event for calendar in calendars for event in calendar.walk("VEVENT"))
+    def _review(self, path: Path, calendars: Sequence[Any]) -> Review:
+        event = _event(calendars)[1]
         incident = event.get("X-HOTWASH-INCIDENT")
+        invited = [(self._person(address), address) for address in _attendees(event)]
         return _with_url(
             Review(
-                self._subject(token),
+                self._subject(str(event["UID"]).removesuffix(_OUR_UIDS)),
                 str(event.get("SUMMARY", "")),
                 _instant(event.start, UTC),
                 _instant(event.end, UTC),
                 organizer=self._organizer(),
-                attendees=tuple(self._person(address) for address in _attendees(event)),
+                attendees=tuple(person for person, _ in invited),
+                optional=tuple(person for person, address in invited if _may_stay(address)),
                 incident=str(incident) if incident else None,
                 cancelled=_is(event, "STATUS", "CANCELLED"),
             ),
@@ -325,10 +424,13 @@ class IcsCalendar:
     def _subject(self, token: str) -> str:
         return f"{self._connection.name}:{token}"
 
-    def _emit(self, review: Review, effect: Effect) -> None:
-        names = ("id", "title", "start", "end", "url", "organizer", "attendees", "incident", "cancelled")
+    def _local(self, review: str) -> str:
+        return review.removeprefix(f"{self._connection.name}:")
+
+    def _emit(self, review: Review, effect: Effect, kind: str = "review.scheduled") -> None:
+        names = ("id", "title", "start", "end", "url", "organizer", "attendees", "optional", "incident", "cancelled")
         fact = Fact(
-            "review.scheduled",
+            kind,
             effect.at,
             subject_type="review",
             subject=review.id,
@@ -362,10 +464,24 @@ def _bookings(calendars: Sequence[Any]) -> Sequence[_Booking]:
             frozenset(
                 name for address in _attendees(event) if not _declined(address) for name in _address_names(address)
             ),
+            frozenset([str(event["UID"]).removesuffix(_OUR_UIDS), *map(str, _several(event, "X-HOTWASH-EFFECT"))]),
+            not _is(event, "STATUS", "CANCELLED"),
         )
         for event in events
-        if str(event.get("UID", "")).endswith(_OUR_UIDS) and not _is(event, "STATUS", "CANCELLED")
+        if _is_ours(event)
     ]
+
+
+def _event(calendars: Sequence[Any]) -> tuple[Any, Any]:
+    """Give the event of a review of ours, and the calendar it stands in."""
+    events = [(calendar, event) for calendar in calendars for event in calendar.walk("VEVENT") if _is_ours(event)]
+    if not events:
+        raise ValueError(f"it holds no event whose UID ends with {_OUR_UIDS}")
+    return events[0]
+
+
+def _is_ours(event: Any) -> bool:
+    return str(event.get("UID", "")).endswith(_OUR_UIDS)
 
 
 def _takes_time(event: Any, person: Person) -> bool:
@@ -382,8 +498,17 @@ def _declined(address: Any) -> bool:
     return str(address.params.get("PARTSTAT", "")).upper() == "DECLINED"
 
 
+def _may_stay(address: Any) -> bool:
+    return str(address.params.get("ROLE", "")).upper() == "OPT-PARTICIPANT"
+
+
 def _attendees(event: Any) -> Sequence[Any]:
-    found = event.get("ATTENDEE", [])
+    return _several(event, "ATTENDEE")
+
+
+def _several(event: Any, key: str) -> Sequence[Any]:
+    """Give the values of a property that an event may have several times."""
+    found = event.get(key, [])
     return found if isinstance(found, list) else [found]
 
 
@@ -416,33 +541,82 @@ def _invitation(review: Review, description: str, timezone: str, effect: Effect)
 
     assert review.start is not None
     assert review.end is not None
-    times = [instant.astimezone(ZoneInfo(timezone)) for instant in (review.start, review.end)]
-    if timezone == "UTC" or any(local.fold for local in times):  # a file has no word for the second of two equal hours
-        times = [local.astimezone(UTC) for local in times]
     event = Event()
     event.add("uid", f"{effect.token}{_OUR_UIDS}")
-    event.add("dtstamp", effect.at.astimezone(UTC).replace(microsecond=0))
-    event.add("dtstart", times[0])
-    event.add("dtend", times[1])
     event.add("summary", review.title)
     event.add("description", description)
-    event.add("sequence", 0)
-    event.add("status", "CONFIRMED")
     event.add("organizer", _address(review.organizer or Person("hotwash", "Hotwash"), {}))
+    may_stay = {person.id for person in review.optional}
     for person in review.attendees:
-        answer = {"ROLE": "REQ-PARTICIPANT", "PARTSTAT": "NEEDS-ACTION", "RSVP": "TRUE", "X-HOTWASH-ID": person.id}
+        role = "OPT-PARTICIPANT" if person.id in may_stay else "REQ-PARTICIPANT"
+        answer = {"ROLE": role, "PARTSTAT": "NEEDS-ACTION", "RSVP": "TRUE", "X-HOTWASH-ID": person.id}
         event.add("attendee", _address(person, answer))
     if review.incident:
         event.add("x-hotwash-incident", _line(review.incident))
     calendar = Calendar()
     calendar.add("prodid", "-//Hotwash//Reviews//EN")
     calendar.add("version", "2.0")
-    calendar.add("method", "REQUEST")
     calendar.add_component(event)
-    around = timedelta(days=400)
-    calendar.add_missing_timezones((review.start - around).date(), (review.end + around).date())
+    _stamp(calendar, event, 0, "REQUEST", "CONFIRMED", effect)
+    _put_times(calendar, event, (review.start, review.end), timezone)
     data: bytes = calendar.to_ical()
     return data
+
+
+def _moved(calendars: Sequence[Any], times: tuple[datetime, datetime], timezone: str, effect: Effect) -> bytes:
+    """Give a review's file with another time: RFC 5546, 3.2.2.1."""
+    calendar, event = _event(calendars)
+    _stamp(calendar, event, _next_sequence(event), "REQUEST", "CONFIRMED", effect)
+    _put_times(calendar, event, times, timezone)
+    for address in _attendees(event):
+        address.params["PARTSTAT"] = "NEEDS-ACTION"
+        address.params["RSVP"] = "TRUE"
+    event.pop("COMMENT", None)
+    event.add("x-hotwash-effect", effect.token)
+    data: bytes = calendar.to_ical()
+    return data
+
+
+def _called_off(calendars: Sequence[Any], reason: str, effect: Effect) -> bytes:
+    """Give a review's file as a cancellation of the whole event: RFC 5546, 3.2.5."""
+    calendar, event = _event(calendars)
+    _stamp(calendar, event, _next_sequence(event), "CANCEL", "CANCELLED", effect)
+    for address in _attendees(event):
+        address.params.pop("RSVP", None)
+    event.pop("COMMENT", None)
+    if reason:
+        event.add("comment", reason)
+    data: bytes = calendar.to_ical()
+    return data
+
+
+def _next_sequence(event: Any) -> int:
+    return int(event.get("SEQUENCE", 0)) + 1
+
+
+def _stamp(calendar: Any, event: Any, sequence: int, method: str, status: str, effect: Effect) -> None:
+    """Say what the file is for: which message it is about the event, and since when that holds."""
+    _put(calendar, "method", method)
+    _put(event, "dtstamp", effect.at.astimezone(UTC).replace(microsecond=0))
+    _put(event, "sequence", sequence)
+    _put(event, "status", status)
+
+
+def _put_times(calendar: Any, event: Any, times: tuple[datetime, datetime], timezone: str) -> None:
+    local = [instant.astimezone(ZoneInfo(timezone)) for instant in times]
+    if timezone == "UTC" or any(one.fold for one in local):  # a file has no word for the second of two equal hours
+        local = [one.astimezone(UTC) for one in local]
+    event.pop("DURATION", None)
+    _put(event, "dtstart", local[0])
+    _put(event, "dtend", local[1])
+    calendar.subcomponents = [part for part in calendar.subcomponents if str(part.get("TZID", "")) != timezone]
+    around = timedelta(days=400)
+    calendar.add_missing_timezones((times[0] - around).date(), (times[1] + around).date())
+
+
+def _put(component: Any, key: str, value: Any) -> None:
+    component.pop(key, None)
+    component.add(key, value)
 
 
 def _address(person: Person, more: Mapping[str, str]) -> Any:

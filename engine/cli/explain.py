@@ -140,8 +140,6 @@ def _print_action(action: Action, catalogue: Catalogue, config: Config | None) -
 
 def _print_trigger(trigger: Trigger) -> None:
     _print_heading(trigger.name, "trigger", trigger.plugin, trigger.doc)
-    if not trigger.available:
-        output.say("\nnot available yet")
     _print_inputs("inputs (under on:)", trigger.params)
     output.say(f"\nabout      {trigger.subject or 'nothing in particular'}")
     if trigger.left_by:

@@ -56,9 +56,8 @@ def triggers(project: ProjectOption = None, json: JsonOption = False) -> None:
         {
             "trigger": name,
             "subject": found[name].subject,
-            "available": found[name].available,
             "plugin": found[name].plugin,
-            "fires": first_line(found[name].doc) + ("" if found[name].available else " (not available yet)"),
+            "fires": first_line(found[name].doc),
         }
         for name in sorted(found)
     ]

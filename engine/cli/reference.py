@@ -96,14 +96,13 @@ def _outputs(action: Action) -> str:
 
     kind = kind_of(action.returns)
     if kind in FIELDS:
-        return f"Outputs: the fields of {_article(kind)} ([{kind}](#{kind.replace('_', '-')})).\n"
+        return f"Outputs: the fields of {_article(kind.replace('_', ' '))} ([{kind}](#{kind.replace('_', '-')})).\n"
     return _fields("Output", action.outputs)
 
 
 def _trigger(trigger: Trigger) -> str:
     facts = [f"About: {_article(trigger.subject)}" if trigger.subject else "About nothing in particular"]
     facts += [f"`for` is left by {', '.join(map(_code, trigger.left_by))}"] if trigger.left_by else []
-    facts += [] if trigger.available else ["not available yet"]
     return _join(
         f"### `{trigger.name}`\n",
         _doc(trigger.doc),

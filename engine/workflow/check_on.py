@@ -151,8 +151,6 @@ def _find(report: Report, name: Scalar) -> Trigger | None:
             name,
             hint or did_you_mean(name.text, words, "triggers"),
         )
-    elif not found.available:
-        report.not_yet(f"the trigger '{name.text}'", name)
     return found
 
 

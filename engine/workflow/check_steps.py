@@ -543,8 +543,6 @@ class Steps:
                 words = [*self.report.catalogue.triggers, *self.report.names.events]
                 message = f"no event is called '{name}'"
                 self.report.add(UNKNOWN_EVENT, message, key, did_you_mean(name, words, "events"))
-            elif not trigger.available:
-                self.report.not_yet(f"the event '{name}'", key)
             inside = names.with_event(event_fields(trigger), trigger.data if trigger else None)
             nothing = given is None or (isinstance(given, Scalar) and given.value is None and given.sound)
             condition = None if nothing else self.expressions.condition(given, name, inside, WATCHED)

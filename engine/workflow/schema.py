@@ -130,7 +130,7 @@ _FILE_KEYS: Mapping[str, Schema] = {
 def editor_schema(catalogue: Catalogue, callees: Sequence[Signature] = ()) -> Schema:
     """Give the JSON schema (draft 7) of a workflow file under a catalogue, with the workflows that it may call."""
     definitions: Schema = {}
-    triggers = {name: _trigger(one, definitions) for name, one in sorted(catalogue.triggers.items()) if one.available}
+    triggers = {name: _trigger(one, definitions) for name, one in sorted(catalogue.triggers.items())}
     actions = [_action(one, definitions) for _, one in sorted(catalogue.actions.items())]
     actions += [_action(one.action, definitions, one.description) for one in callees]
     return {

@@ -1,15 +1,17 @@
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actions.calendar import ScheduleReview, schedule
-from engine.calendars import WEEKDAYS_9_TO_5, Calendar, build_calendar, default_calendar
+from actions.calendar import CancelReview, RescheduleReview, ScheduleReview, cancel, reschedule, schedule
+from engine.calendars import WEEKDAYS_9_TO_5, Calendar, build_calendar, default_calendar, open_intervals
 from engine.capabilities import Interval
 from engine.domain import Incident, Person, Review
 from engine.plugins import ActionError
-from tests.fakes import ADA, GRACE, MONDAY, FakeContext, an_effect
+from tests.fakes import ADA, GRACE, MONDAY, FakeContext, FakePeople, an_effect
 
 OWNER = Person("edsger", "Edsger", known=True)
 STRANGER = Person("pager:P1", "Alan *Turner*")
@@ -18,16 +20,34 @@ STRANGER = Person("pager:P1", "Alan *Turner*")
 class FakeCalendar:
     """People's calendars in memory; None for those it does not hold."""
 
-    def __init__(self, **busy):
+    def __init__(self, reviews=(), **busy):
         self.taken = busy
-        self.created = []
+        self.reviews = {review.id: review for review in reviews}
+        self.created, self.moves, self.cancelled = [], [], []
+        self.asked_without = None
 
-    async def busy(self, people, start, end):
+    async def busy(self, people, start, end, *, without=None):
+        self.asked_without = without
         return {person.id: self.taken.get(person.id) for person in people}
 
     async def create(self, title, start, end, **more):
         self.created.append((title, start, end, more))
         return Review(f"ics:{more['effect'].token}", title, start, end, attendees=tuple(more["attendees"]))
+
+    async def reschedule(self, review, start, end, *, timezone, effect):
+        self.moves.append(review)
+        return replace(self.reviews[review], start=start, end=end, cancelled=False)
+
+    async def cancel(self, review, *, reason, effect):
+        self.cancelled.append((review, reason))
+        return replace(self.reviews[review], cancelled=True)
+
+    async def get(self, review):
+        return self.reviews.get(review)
+
+
+async def answer(value):
+    return value
 
 
 @dataclass
@@ -236,3 +256,167 @@ async def test_a_search_without_bounds_is_refused(within, why):
 async def test_an_hour_and_a_half_is_said_as_people_say_it():
     review = await booked(desk(FakeCalendar(ada=[])), ADA, duration="90m")
     assert review.reason.startswith("first 1 hour 30 minutes within 5bd when Ada Example is free in their own hours")
+
+
+# --- who may stay away
+
+
+async def test_an_optional_attendee_never_stands_in_the_way():
+    calendar = FakeCalendar(ada=[], grace=busy((at(9), at(17))), edsger=[])
+    review = await booked(desk(calendar), ADA, optional=[GRACE, OWNER], within="6h")
+    more = calendar.created[0][3]
+    assert (review.start, more["attendees"], more["optional"]) == (at(9, 15), [ADA], [GRACE, OWNER])
+    assert review.reason == (
+        "first 45 minutes within 6h when Ada Example is free in their own hours; "
+        "Edsger, who may stay away, can come; Grace Example, who may stay away, cannot come"
+    )
+
+
+async def test_of_the_slots_that_suit_all_the_earliest_that_suits_most_who_may_stay_away_is_taken():
+    calendar = FakeCalendar(ada=[], grace=busy((at(9), at(11))), edsger=busy((at(9), at(10)), (at(13), at(17))))
+    review = await booked(desk(calendar), ADA, optional=[GRACE, OWNER], within="1d")
+    assert review.start == at(11)
+    assert "; Mon 2 Mar 09:15 UTC: fewer of those who may stay away can come; " in review.reason
+
+
+async def test_who_must_come_and_may_stay_away_must_come():
+    calendar = FakeCalendar(ada=[], grace=[])
+    await booked(desk(calendar), ADA, optional=[ADA, GRACE])
+    more = calendar.created[0][3]
+    assert (more["attendees"], more["optional"]) == ([ADA], [GRACE])
+
+
+async def test_who_may_stay_away_and_cannot_be_reached_is_left_out():
+    calendar = FakeCalendar(ada=[])
+    review = await booked(desk(calendar), ADA, optional=[STRANGER])
+    assert (review.left_out, calendar.created[0][3]["optional"]) == ((STRANGER,), [])
+
+
+async def test_the_owner_must_come_where_only_those_are_left_who_may_stay_away():
+    calendar = FakeCalendar(grace=[], edsger=[])
+    await booked(desk(calendar, owner=OWNER), STRANGER, optional=[GRACE, OWNER])
+    more = calendar.created[0][3]
+    assert (more["attendees"], more["optional"]) == ([OWNER], [GRACE])
+
+
+PEOPLE = [Person(f"p{number}", f"P{number}", known=True) for number in range(4)]
+ZONES = ("UTC", "Europe/Prague", "America/New_York", "Asia/Kolkata", "Pacific/Auckland")
+stretches = st.lists(
+    st.tuples(st.integers(0, 7 * 24 * 12), st.integers(1, 200)).map(
+        lambda one: Interval(MONDAY + one[0] * timedelta(minutes=5), MONDAY + sum(one) * timedelta(minutes=5))
+    ),
+    max_size=8,
+)
+
+
+def fits(person, slot, hours, taken):
+    working = open_intervals(hours[person.id], slot[0] - timedelta(days=2), slot[1] + timedelta(days=2))
+    inside = any(start <= slot[0] and slot[1] <= end for start, end in working)
+    return inside and not any(one.start < slot[1] and slot[0] < one.end for one in taken[person.id])
+
+
+def best_of_all(required, optional, length, hours, taken):
+    """Look at every quarter of an hour: the most who may stay away, then the earliest."""
+    starts = [MONDAY + n * timedelta(minutes=15) for n in range(1, 5 * 24 * 4)]
+    slots = [(start, start + length) for start in starts if start + length <= MONDAY + timedelta(days=5)]
+    good = [slot for slot in slots if all(fits(person, slot, hours, taken) for person in required)]
+    return max(good, key=lambda slot: sum(fits(one, slot, hours, taken) for one in optional), default=None)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    zones=st.lists(st.sampled_from(ZONES), min_size=4, max_size=4),
+    taken=st.lists(stretches, min_size=4, max_size=4),
+    must=st.integers(1, 4),
+    quarters=st.integers(1, 12),
+)
+async def test_a_slot_is_the_best_of_all_and_never_outside_hours_or_over_a_busy_time(zones, taken, must, quarters):
+    hours = {person.id: default_calendar(zone) for person, zone in zip(PEOPLE, zones, strict=True)}
+    busy = {person.id: found for person, found in zip(PEOPLE, taken, strict=True)}
+    calendar = FakeCalendar(**busy)
+    people = FakePeople(PEOPLE)
+    length = quarters * timedelta(minutes=15)
+    optional = PEOPLE[must:]
+    expected = best_of_all(PEOPLE[:must], optional, length, hours, busy)
+    wanted = {"optional": optional, "duration": f"{quarters * 15}m", "within": "5d"}
+    try:
+        review = await booked(desk(calendar, hours=hours, people=people), *PEOPLE[:must], **wanted)
+    except ActionError:
+        assert expected is None
+    else:
+        assert (review.start, review.end) == expected
+        assert all(fits(person, (review.start, review.end), hours, busy) for person in PEOPLE[:must])
+
+
+# --- moving
+
+
+BOOKED = Review("ics:tok0", "Review", at(10), at(11), attendees=(ADA, GRACE), optional=(GRACE,))
+
+
+async def moved(ctx, **inputs):
+    return await reschedule.function(RescheduleReview(**{"review": "ics:tok0", **inputs}), ctx)
+
+
+async def test_a_review_is_moved_to_the_first_other_time_that_suits_as_long_as_it_was():
+    calendar = FakeCalendar(ada=busy((at(9), at(10))), grace=[], reviews=[BOOKED])
+    review = await moved(desk(calendar))
+    assert (review.start, review.end) == (at(11), at(12))
+    assert calendar.asked_without == "ics:tok0"
+    assert review.reason == (
+        "first 1 hour within 5bd when Ada Example is free in their own hours; Mon 2 Mar 09:15 UTC: Ada Example is busy "
+        "until 10:00 and this overlaps the time it had; Grace Example, who may stay away, can come"
+    )
+
+
+async def test_a_review_of_the_past_and_one_that_was_called_off_are_booked_again():
+    past = replace(BOOKED, start=at(10, day=1), end=at(10, 30, day=1))
+    assert (await moved(desk(FakeCalendar(ada=[], reviews=[past])))).start == at(9, 15)
+    off = replace(BOOKED, cancelled=True)
+    review = await moved(desk(FakeCalendar(ada=busy((at(9), at(10))), reviews=[off])))
+    assert (review.start, review.cancelled) == (at(10), False)
+
+
+async def test_a_review_may_get_another_length_and_an_earliest_start():
+    review = await moved(desk(FakeCalendar(reviews=[BOOKED])), duration="30m", not_before="1d")
+    assert (review.start, review.end) == (at(9, day=3), at(9, 30, day=3))
+
+
+async def test_where_no_other_time_suits_the_review_stays_and_the_step_says_why():
+    calendar = FakeCalendar(ada=busy((at(9), at(10)), (at(11), at(17))), reviews=[BOOKED])
+    with pytest.raises(ActionError, match="at no other time than the one it has is Ada Example free"):
+        await moved(desk(calendar), within="6h")
+    assert calendar.moves == []
+
+
+async def test_a_repeated_attempt_does_not_move_a_review_once_more():
+    calendar = FakeCalendar(reviews=[BOOKED])
+    calendar.find = lambda effect: answer(replace(BOOKED, start=at(13), end=at(14)))
+    review = await moved(desk(calendar))
+    assert (review.start, calendar.moves) == (at(13), [])
+    assert review.reason == "moved by an earlier attempt of this step"
+
+
+async def test_the_review_that_a_run_is_about_needs_no_name():
+    calendar = FakeCalendar(reviews=[BOOKED])
+    about = an_effect(subject_type="review", subject="ics:tok0")
+    await reschedule.function(RescheduleReview(), desk(calendar, effect=about))
+    await cancel.function(CancelReview(reason="Not needed."), desk(calendar, effect=about))
+    assert (calendar.moves, calendar.cancelled) == (["ics:tok0"], [("ics:tok0", "Not needed.")])
+
+
+@pytest.mark.parametrize("action", [(reschedule, RescheduleReview), (cancel, CancelReview)])
+async def test_a_run_about_something_else_has_to_name_the_review(action):
+    with pytest.raises(ActionError, match="the run is about no review: name one with 'review'"):
+        await action[0].function(action[1](), desk(FakeCalendar()))
+
+
+async def test_a_review_that_the_calendar_does_not_have_is_an_error():
+    with pytest.raises(ActionError, match="the calendar has no review 'ics:gone'"):
+        await moved(desk(FakeCalendar()), review="ics:gone")
+
+
+async def test_a_review_is_called_off_by_its_record():
+    calendar = FakeCalendar(reviews=[BOOKED])
+    await cancel.function(CancelReview(review=BOOKED), desk(calendar))
+    assert calendar.cancelled == [("ics:tok0", None)]

@@ -100,8 +100,12 @@ TRANSITIONS = [
     ("document", {"published": True, "content": "a"}, {"published": True, "content": "b"}, ["document.published"]),
     ("document", {"published": True, "content": "a"}, {"published": True, "content": "a"}, []),
     ("document", {"published": True, "content": "a"}, {"published": False}, []),
-    ("review", {"start": NOON}, {"start": NOON + timedelta(days=1)}, ["review.updated"]),
+    ("review", {"start": NOON}, {"start": NOON + timedelta(days=1)}, ["review.scheduled"]),
+    ("review", {"start": NOON}, {"end": NOON + timedelta(hours=1)}, ["review.scheduled"]),
+    ("review", {"start": NOON}, {"start": NOON, "title": "other"}, ["review.updated"]),
     ("review", {"cancelled": False}, {"cancelled": True}, ["review.updated"]),
+    ("review", {"cancelled": True}, {"start": NOON + timedelta(days=1)}, []),
+    ("review", {"start": NOON, "cancelled": True}, {"cancelled": False}, ["review.scheduled", "review.updated"]),
 ]  # fmt: skip
 
 

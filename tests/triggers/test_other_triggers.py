@@ -66,5 +66,6 @@ def test_a_person_starts_a_workflow_once_per_subject_else_per_request():
     assert manual.manual.key(manual.Manual(), event("manual")) == ("evt_1",)
 
 
-def test_what_comes_later_is_declared_and_not_available():
-    assert not review.scheduled.available
+def test_every_review_that_is_scheduled_fits_whoever_booked_it():
+    assert review.scheduled.matches(review.Scheduled(), event("review.scheduled", subject="ics:tok1"))
+    assert review.scheduled.own_may_start

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from icalendar import Calendar
 
-from actions.calendar import ScheduleReview, schedule
+from actions.calendar import RescheduleReview, ScheduleReview, reschedule, schedule
 from actions.providers.ics import Ics, IcsOptions
 from engine.capabilities import Interval
 from engine.domain import Person
@@ -400,3 +400,149 @@ async def test_two_runs_that_schedule_the_same_people_get_different_slots(ics, c
     ]
     assert [review.start for review in reviews] == [at(10), at(11), at(10)]
     assert await ics.busy([GRACE], START, END) == {"grace": [Interval(at(10), at(11)), Interval(at(11), at(12))]}
+
+
+# --- what is moved and called off
+
+
+async def move(ics, token="tok9", review="reviews:tok1", start=None, timezone="Europe/Prague", **more):
+    start = start or at(13)
+    return await ics.reschedule(review, start, start + timedelta(hours=1), timezone=timezone, effect=late(token))
+
+
+def late(token, **more):
+    return dataclasses.replace(an_effect(token, **more), at=an_effect().at + timedelta(hours=2))
+
+
+async def test_who_may_stay_away_is_invited_as_such(ics, connection):
+    review = await book(ics, attendees=[PRAGUE], optional=[GRACE])
+    roles = [address.params["ROLE"] for address in invitation(connection).events[0]["ATTENDEE"]]
+    assert roles == ["REQ-PARTICIPANT", "OPT-PARTICIPANT"]
+    assert (review.attendees, review.optional) == ((PRAGUE, GRACE), (GRACE,))
+    assert await ics.get(review.id) == review
+
+
+async def test_who_may_stay_away_may_be_busy_with_another_review(ics):
+    await book(ics, "tok1", attendees=[GRACE])
+    await book(ics, "tok2", attendees=[PRAGUE], optional=[GRACE])
+    assert await busy(ics, GRACE) == [(at(9), at(10)), (at(9), at(10))]
+
+
+async def test_a_moved_review_is_a_request_with_the_next_sequence_and_asks_everybody_again(ics, connection):
+    await book(ics, title="Review", attendees=[PRAGUE, GRACE], description="See the report")
+    path = next((connection.folder / "reviews").iterdir())
+    path.write_bytes(path.read_bytes().replace(b"PARTSTAT=NEEDS-ACTION", b"PARTSTAT=ACCEPTED"))
+    review = await move(ics)
+    calendar = invitation(connection)
+    (meeting,) = calendar.events
+    assert (str(calendar["METHOD"]), str(meeting["STATUS"]), meeting["SEQUENCE"]) == ("REQUEST", "CONFIRMED", 1)
+    assert (str(meeting["UID"]), str(meeting["DESCRIPTION"])) == ("tok1@hotwash", "See the report")
+    assert meeting["DTSTAMP"].dt == late("tok9").at
+    assert [address.params["PARTSTAT"] for address in meeting["ATTENDEE"]] == ["NEEDS-ACTION"] * 2
+    assert (review.id, review.start, review.end, review.url) == ("reviews:tok1", at(13), at(14), path.as_uri())
+    assert await busy(ics) == [(at(13), at(14))]
+
+
+async def test_a_moved_review_brings_the_zone_of_its_new_time_and_no_other(ics, connection):
+    await book(ics)
+    await move(ics, timezone="Europe/Prague", start=datetime(2027, 7, 1, 8, tzinfo=UTC))
+    calendar = invitation(connection)
+    assert [zone["TZID"] for zone in calendar.timezones] == ["Europe/Prague"]
+    assert calendar.events[0]["DTSTART"].to_ical() == b"20270701T100000"
+    assert (await ics.get("reviews:tok1")).start == datetime(2027, 7, 1, 8, tzinfo=UTC)
+
+
+async def test_moving_again_under_the_same_effect_gives_the_review_as_it_is(ics, connection):
+    await book(ics)
+    first = await move(ics)
+    content = next((connection.folder / "reviews").iterdir()).read_bytes()
+    assert await move(ics, start=at(15)) == first
+    assert [path.read_bytes() for path in (connection.folder / "reviews").iterdir()] == [content]
+    assert await ics.find(an_effect("tok9")) == first
+    assert (await move(ics, "tok10", start=at(15))).start == at(15)
+    assert (await ics.find(an_effect("tok9"))).start == at(15)
+
+
+async def test_moving_says_that_the_review_is_scheduled_for_its_new_time(ics):
+    await book(ics)
+    effect = late("tok9")
+    await ics.reschedule("reviews:tok1", at(13), at(14), timezone="UTC", effect=effect)
+    ((name, fact),) = effect.emitted
+    assert (name, fact.type, fact.subject, fact.fields["start"]) == (
+        "reviews",
+        "review.scheduled",
+        "reviews:tok1",
+        at(13),
+    )
+
+
+async def test_a_review_is_not_moved_over_another_and_does_not_stand_in_its_own_way(ics):
+    await book(ics, "tok1", start=at(9))
+    await book(ics, "tok2", start=at(13))
+    with pytest.raises(RetryLater, match="another review was booked for this time"):
+        await move(ics)
+    assert (await move(ics, start=at(9, 30))).start == at(9, 30)
+
+
+async def test_the_review_that_is_to_be_moved_makes_nobody_busy(ics, connection):
+    review = await book(ics)
+    copy = next((connection.folder / "reviews").iterdir()).read_text()
+    (connection.folder / "calendars").mkdir()
+    (connection.folder / "calendars" / "ada.ics").write_text(copy)
+    assert await busy(ics) == [(at(9), at(10))] * 2
+    assert await ics.busy([PRAGUE], START, END, without=review.id) == {"ada": []}
+
+
+async def test_a_cancelled_review_is_a_cancellation_with_the_next_sequence_and_the_reason(ics, connection):
+    await book(ics, attendees=[PRAGUE, GRACE])
+    effect = late("tok9")
+    review = await ics.cancel("reviews:tok1", reason="Reopened: see [it](https://x.example)", effect=effect)
+    calendar = invitation(connection)
+    (meeting,) = calendar.events
+    assert (str(calendar["METHOD"]), str(meeting["STATUS"]), meeting["SEQUENCE"]) == ("CANCEL", "CANCELLED", 1)
+    assert str(meeting["COMMENT"]) == "Reopened: see it (https://x.example)"
+    assert len(meeting["ATTENDEE"]) == 2
+    assert not any("RSVP" in address.params for address in meeting["ATTENDEE"])
+    assert (review.cancelled, review.start) == (True, at(9))
+    assert [(fact.type, fact.fields["cancelled"]) for _, fact in effect.emitted] == [("review.updated", True)]
+    assert await busy(ics) is None
+
+
+async def test_a_cancelled_review_stays_cancelled_and_its_file_as_it_is(ics, connection):
+    await book(ics)
+    await ics.cancel("reviews:tok1", reason="First", effect=late("tok8"))
+    content = next((connection.folder / "reviews").iterdir()).read_bytes()
+    await ics.cancel("reviews:tok1", reason="Second", effect=late("tok9"))
+    assert next((connection.folder / "reviews").iterdir()).read_bytes() == content
+
+
+async def test_a_cancelled_review_that_is_moved_is_on_again(ics, connection):
+    await book(ics)
+    await ics.cancel("reviews:tok1", reason="Reopened", effect=late("tok8"))
+    review = await move(ics)
+    (meeting,) = invitation(connection).events
+    assert (review.cancelled, str(meeting["STATUS"]), meeting["SEQUENCE"]) == (False, "CONFIRMED", 2)
+    assert "COMMENT" not in meeting
+
+
+@pytest.mark.parametrize("name", ["reviews:gone", "../tok1", "*", "reviews:", "tok[1]"])
+async def test_a_review_that_is_not_there_is_a_clear_problem(ics, name):
+    await book(ics)
+    assert await ics.get(name) is None
+    for work in (move(ics, review=name), ics.cancel(name, reason=None, effect=an_effect())):
+        with pytest.raises(ActionError, match=r"there is no review '.*' in 'reviews'"):
+            await work
+
+
+async def test_moving_is_declared_native_and_calling_off_idempotent():
+    assert effect_class(Ics.cls.reschedule) is EffectClass.NATIVE
+    assert effect_class(Ics.cls.cancel) is EffectClass.IDEMPOTENT
+
+
+async def test_a_review_moves_to_where_its_attendees_are_free_of_all_but_itself(ics, connection):
+    keep(connection, "ada.ics", event("DTSTART:20260302T100000Z", "DTEND:20260302T110000Z"))
+    await book(ics, start=at(9, 30))
+    ctx = FakeContext(effect=late("tok9"), calendar=ics, people=connection.people)
+    review = await reschedule.function(RescheduleReview(review="reviews:tok1"), ctx)
+    again = await reschedule.function(RescheduleReview(review="reviews:tok1"), ctx)
+    assert [one.start for one in (review, again)] == [at(11)] * 2
