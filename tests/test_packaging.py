@@ -61,6 +61,10 @@ def test_the_wheel_holds_every_module(unpacked):
         assert modules - set(files_below(unpacked / package)) == set()
 
 
+def test_the_wheel_holds_the_status_pages_template(unpacked):
+    assert (unpacked / "actions" / "providers" / "static.html").is_file()
+
+
 def test_the_wheel_holds_the_migrations(unpacked):
     assert list((unpacked / "engine" / "store" / "migrations" / "versions").glob("0001_*.py"))
 
