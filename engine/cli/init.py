@@ -41,6 +41,7 @@ use:
   ticket: local  # in the engine's own database
   calendar: ics  # people's calendars are read from calendars/, invitations are written to reviews/
   chat: console  # printed, and kept in an inbox
+  status_page: static  # a page and its RSS feed in status/, from its first entry on
 
 calendars:
   office:
