@@ -179,6 +179,7 @@ def names_of(config: Config, catalogue: Catalogue) -> Names:
         rotations=roster.rotations.keys(),
         templates=read_templates(config.templates),
         vars=config.vars,
+        team_vars={name: team.vars for name, team in roster.teams.items()},
         workflows=[path.stem for path in paths],
         events=[kind for path in paths for kind in said[path.stem][0]],
         moved=_claims({stem: former for stem, (_, former) in said.items() if former is not None}),
@@ -470,7 +471,13 @@ class _Assembly:
         if provider is None:
             why = self.config.connections[name].disabled if name in self.config.connections else "it is not configured"
             raise ActionError(f"connection '{name}' cannot be used: {why}", code="connection-missing")
+        if named is not None and capability not in self._serves(name):
+            raise ActionError(f"connection '{name}' does not serve '{capability}'", code="connection-cannot-serve")
         return name, provider
+
+    def _serves(self, connection: str) -> Sequence[str]:
+        declared = self.catalogue.providers.get(self.config.connections[connection].provider)
+        return declared.serves if declared is not None else ()
 
     def _hours_of(self, person: Person | None) -> Calendar:
         """Give somebody's working hours: their own calendar, else the project's hours in their own zone."""

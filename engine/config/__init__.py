@@ -200,7 +200,7 @@ class _Project:
         calendars_ = {
             name: self._calendar(name, line, timezone) for name, line in self._named("calendars", "a calendar")
         }
-        variables = {name: self.reader.value(line.value) for name, line in self._named("vars", "a var")}
+        variables = {name: self.reader.constant(line) for name, line in self._named("vars", "a var")}
         roster = self._roster(timezone, calendars_, variables)
         wanted = connecting.read_use(self.reader, self.lines.get("use"))
         entry = self.lines.get("connections")

@@ -126,7 +126,7 @@ class _People:
         for name in [name for name in lines if name not in self.variables]:
             hint = did_you_mean(name, self.variables, "vars of hotwash.yaml")
             self.reader.add(UNKNOWN_NAME, f"hotwash.yaml has no var '{name}' to override", lines.pop(name).key, hint)
-        return {name: self.reader.value(line.value) for name, line in lines.items()}
+        return {name: self.reader.constant(line) for name, line in lines.items()}
 
     def _service(self, name: str, line: Entry) -> Service:
         lines = self.reader.mapping(line, _SERVICE)

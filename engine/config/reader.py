@@ -5,6 +5,7 @@ A reading function gives None for what it has reported, so that everything wrong
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -200,6 +201,14 @@ class Reader:
             self.add(BAD_REFERENCE, "a '${' is not closed by '}'", node, "write ${NAME}, or $${ for a literal ${")
             whole = False
         return "".join(pieces).replace("$${{", "${{") if whole else None
+
+    def constant(self, entry: Entry) -> Any:
+        """Give a value that expressions may read, as plain data; a number that JSON does not know is reported."""
+        for scalar in source.scalars(entry.value):
+            if isinstance(scalar.value, float) and not math.isfinite(scalar.value):
+                message = f"'{entry.key.text}' must hold numbers that can be kept, not {scalar.text}"
+                self.add(BAD_SETTING, message, scalar)
+        return self.value(entry.value)
 
     # --- kinds of values ---------------------------------------------------------------------------------------------
 

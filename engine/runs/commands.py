@@ -247,6 +247,7 @@ class KnownEffect:
     state: str
     run: int
     outputs: Mapping[str, Any] | None
+    connection: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +288,9 @@ class View(Protocol):
     @property
     def owner(self) -> Person | None: ...
     def effect(self, identity: str) -> KnownEffect | None: ...
+    def check_connection(self, step: Step, name: str) -> None:
+        """Raise `StepError` where there is no such connection, or it does not do what the step's action needs."""
+
     @property
     def former_names(self) -> Sequence[str]:
         """The names that the run's workflow had before it was renamed."""

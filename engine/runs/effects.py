@@ -56,6 +56,7 @@ def effect(turn: Turn, step: Step, path: str, env: Env, compose: Compose | None 
             return _new(turn, step, path, env, compose)
         case "retry" if due:
             assert leaf is not None
+            step = on_connection(step, leaf.connection)
             _hold_back(turn, step, path, env, leaf)
             inputs = _stored_inputs(turn, step, path, leaf)
             if inputs is not None:
@@ -81,6 +82,8 @@ def _new(turn: Turn, step: Step, path: str, env: Env, compose: Compose | None) -
         kept = _known(turn, step, path, identity)
         if kept is not None:
             return kept
+    step = _choose_connection(turn, step, path, env)
+    assert step.action is not None
     _hold_back(turn, step, path, env)
     with turn.evaluating(step.id, path):
         inputs = dict(compose()) if compose is not None else _inputs(turn, step, path, env)
@@ -105,6 +108,8 @@ def _new(turn: Turn, step: Step, path: str, env: Env, compose: Compose | None) -
     intent: dict[str, Any] = {"identity": identity, "attempt": 1}
     if timeout is not None:
         intent["timeout"] = timeout
+    if step.connecting is not None:
+        intent["connection"] = step.connection
     if step.action.pending and not turn.state.run.dry:
         intent["since"] = turn.view.newest_event
         intent["asked"] = _asked(turn, inputs)
@@ -132,7 +137,8 @@ def _known(turn: Turn, step: Step, path: str, identity: str) -> Mapping[str, Any
         raise Blocked
     if known.state == "held" or step.calls is not None:  # the run of a call is found by its key
         return None
-    turn.put(path, "intent", {"identity": identity, "attempt": 1})
+    chosen = {"connection": known.connection} if step.connecting is not None else {}
+    turn.put(path, "intent", {"identity": identity, "attempt": 1, **chosen})
     turn.commands.append(Perform(path, step, identity, 1, earlier=True))
     raise Blocked
 
@@ -236,6 +242,26 @@ def _as_recorded(turn: Turn, identity: str) -> str:
         if turn.view.effect(before) is not None:
             return before
     return identity
+
+
+def on_connection(step: Step, chosen: str | None) -> Step:
+    """Give a step with the connection that was chosen for it, where the file does not name one."""
+    return step if step.connecting is None else replace(step, connection=chosen)
+
+
+def _choose_connection(turn: Turn, step: Step, path: str, env: Env) -> Step:
+    """Evaluate which connection a step is for; it fails where that is none, or cannot do it."""
+    if step.connecting is None:
+        return step
+    with turn.evaluating(step.id, path):
+        scope = turn.scope(path, env)
+        name = step.connecting.evaluate(scope)
+        if name is None:
+            raise StepError(f"'connection' is null: {empty_link(step.connecting, scope)}", "null-input")
+        if not isinstance(name, str):
+            raise StepError(f"'connection' must be the name of a connection, not {shown(name)}", "no-connection")
+        turn.view.check_connection(step, name)
+    return on_connection(step, name)
 
 
 def text_key(value: Any) -> str:

@@ -55,6 +55,7 @@ from engine.runs.active import (
 from engine.runs.commands import MAX_OUTPUT, Held
 from engine.runs.commit import LISTEN, Commit, Impossible, Overtaken
 from engine.runs.context import ActionContext
+from engine.runs.effects import on_connection
 from engine.runs.holding import Holding
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
@@ -351,7 +352,7 @@ class Executor:
         """
         identity = str(leaf.identity)
         row = effect_row(self.hub.reader, identity)
-        step = find_step(active.workflow, self.hub, path)
+        step = self._step_of(active, path, row)
         if row is None or step is None:
             return self._failure(step, leaf, path, "what it was to do is not in the journal", "lost-intent", True)
         if self._finder(row) is not None:
@@ -366,7 +367,7 @@ class Executor:
         """Find out what became of an effect whose run has ended meanwhile; nothing is made any more."""
         identity = str(leaf.identity)
         row = effect_row(self.hub.reader, identity)
-        step = find_step(active.workflow, self.hub, path)
+        step = self._step_of(active, path, row)
         if row is None or row["run"] != active.run.id or step is None:
             return Result([Record(path, "closed")])
         if self._finder(row) is not None:
@@ -376,6 +377,11 @@ class Executor:
         elif self._may_be_in_doubt(row) and step.on_unknown != "repeat":
             return unknown(step, path, identity, leaf.attempt, CUT_OFF)
         return given_up(path, leaf, step)
+
+    def _step_of(self, active: Active, path: str, row: sqlite3.Row | None) -> Step | None:
+        """Give the step that a path performs, on the connection that its effect was written down with."""
+        step = find_step(active.workflow, self.hub, path)
+        return on_connection(step, row["connection"]) if step is not None and row is not None else step
 
     def _finder(self, row: sqlite3.Row) -> Any | None:
         """Give the provider that can look for an effect; None where none can."""

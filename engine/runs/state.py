@@ -75,10 +75,13 @@ class Leaf:
     asked: tuple[str, ...] = ()  #: ids of those who may answer
     timeout: Duration | None = None  #: of one attempt, or from delivery to the answer
     doubtful: bool = False  #: whether the last attempt may have done it although it failed
+    connection: str | None = None  #: that was chosen for it, where the file does not name one
 
 
 #: What a record says of a leaf.
-_LEAF = frozenset({"outputs", "error", "identity", "attempt", "due", "since", "asked", "timeout", "doubtful"})
+_LEAF = frozenset(
+    {"outputs", "error", "identity", "attempt", "due", "since", "asked", "timeout", "doubtful", "connection"}
+)
 
 
 @dataclass(slots=True)

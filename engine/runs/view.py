@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from engine.domain import Event, Person
 from engine.matching import scope_of, slot_of
+from engine.plugins import ActionError
 from engine.runs import children, outbox, staleness
 from engine.runs.active import Active, Checked
 from engine.runs.commands import Called, Courtesy, Heading, Held, KnownCall, Refresh, Waiting
@@ -132,7 +133,14 @@ class CommittedView:
         row = effect_row(self._reader, identity)
         if row is None:
             return None
-        return KnownEffect(row["state"], row["run"], loads(row["result"]))
+        return KnownEffect(row["state"], row["run"], loads(row["result"]), row["connection"])
+
+    def check_connection(self, step: Step, name: str) -> None:
+        assert step.action is not None
+        try:
+            self._hub.serve(str(step.action.capability), name)
+        except ActionError as error:
+            raise StepError(str(error), error.code) from None
 
     @property
     def former_names(self) -> Sequence[str]:

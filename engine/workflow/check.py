@@ -14,13 +14,14 @@ from pathlib import PurePath
 from typing import Any, Literal, cast
 
 from engine.calendars import RECIPIENT
-from engine.domain import FIELDS, SUBJECTS, Field, Kind
+from engine.domain import FIELDS, SUBJECTS, Field
 from engine.plugins import Catalogue
 from engine.problems import Problem, sort
 from engine.workflow import check_declared, check_moves, check_steps, source
 from engine.workflow.calling import Signature
 from engine.workflow.check_base import MISSING_KEY, UNKNOWN_CALENDAR, WRONG_TYPE, Names, Report, describe
-from engine.workflow.check_expressions import EFFECT, KEYS, WATCHED, Expressions, Known
+from engine.workflow.check_connection import Connections
+from engine.workflow.check_expressions import EFFECT, KEYS, WATCHED, Expressions, Known, kind_of_value
 from engine.workflow.check_moves import former_name
 from engine.workflow.check_on import Triggers, read_triggers
 from engine.workflow.check_steps import Steps, Surroundings
@@ -138,6 +139,9 @@ class _File:
         steps = Steps(self.report, self.expressions, subject, KEYS_OF_FILE)
         before = self._names(root, triggers, inputs, subject, steps)
         known, variables = self._vars(root.get("vars"), before)
+        steps.connections = Connections(
+            self.report, self.expressions, {one.name: one for one in inputs}, dict(variables)
+        )
         head = self._head(root, triggers, before, known, steps)
         body, after = steps.read(root.get("steps"), "steps", Surroundings(known))
         if root.get("steps") is None and root.sound and "steps" not in meant:
@@ -276,20 +280,3 @@ def _version(workflow: str, text: str, templates: Mapping[str, str]) -> str:
     for name, template in sorted(templates.items()):
         found.update(b"\0" + name.encode() + b"\0" + template.encode())
     return found.hexdigest()
-
-
-def kind_of_value(value: Any) -> Kind:
-    """Give the kind of a constant of the configuration."""
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, Mapping):
-        kinds = {kind_of_value(one) for one in value.values()}
-        return f"map[{kinds.pop() if len(kinds) == 1 else 'any'}]"
-    if isinstance(value, list | tuple):
-        kinds = {kind_of_value(one) for one in value}
-        return f"list[{kinds.pop() if len(kinds) == 1 else 'any'}]"
-    return "any"

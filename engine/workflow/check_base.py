@@ -80,6 +80,7 @@ class Names:
         rotations: names of the rotations.
         templates: source text of every template, by its name.
         vars: the project's `vars`.
+        team_vars: what each team has in place of them, by its key.
         workflows: ids of all workflows of the project.
         events: types of one's own that workflows of the project emit (`emitted_types`).
         moved: the files that name a former name (`former_name`), by that; None where nothing is to be said about it.
@@ -102,6 +103,7 @@ class Names:
     rotations: Collection[str] = ()
     templates: Mapping[str, str] = field(default_factory=dict)
     vars: Mapping[str, Any] = field(default_factory=dict)
+    team_vars: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     workflows: Collection[str] = ()
     events: Collection[str] = ()
     timezone: str | None = None

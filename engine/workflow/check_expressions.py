@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ from engine.calendars import Duration
 from engine.domain import FIELDS, SUBJECTS, Field, Kind, element_of
 from engine.problems import Span, declare, did_you_mean
 from engine.workflow import kinds, source, yaml_syntax
-from engine.workflow.check_base import BAD_VALUE, WRONG_TYPE, Report, describe
+from engine.workflow.check_base import BAD_VALUE, WRONG_TYPE, Names, Report, describe
 from engine.workflow.expressions import Expression, ExpressionError, Text, compile_expression, compile_text
 from engine.workflow.kinds import UNKNOWN_REFERENCE, WRONG_KIND, TypeEnv, label
 from engine.workflow.model import Length, Tree
@@ -130,6 +131,7 @@ class Expressions:
             calendars=frozenset(names.calendars),
             events=self.events,
         )
+        self._teams = _team_records(names)
         self._place: Known | None = None  #: what `_env_here` and `_kinds` are of
         self._env_here = self.roster
         self._kinds: dict[Expression, Kind] = {}
@@ -194,6 +196,8 @@ class Expressions:
                 text = self.text(node, name, known, rules, whole_may_be_anything=True)
                 return constant_of(text) if text is not None and text.constant else text
             case Scalar():
+                if isinstance(node.value, float) and not math.isfinite(node.value):
+                    self.report.add(BAD_VALUE, f"'{name}' must be a number that can be kept, not {node.text}", node)
                 return node.value
         return None
 
@@ -379,9 +383,18 @@ class Expressions:
         return replace(
             self.roster,
             names={**known.plain, **{name: name for name in known.records if " " not in name}, "steps": "steps"},
-            records=_Records({**known.records, "steps": _Steps(known.steps)}, known.steps),
+            records=_Records({**self._teams, **known.records, "steps": _Steps(known.steps)}, known.steps),
             explanations=ChainMap(reasons, cast(Any, known.reasons), cast(Any, _View(known.hidden, "steps."))),
         )
+
+
+def _team_records(names: Names) -> dict[str, Fields]:
+    """Give a team's fields with the project's `vars`, of the kinds that they have there and in every team."""
+    found = {}
+    for name, value in names.vars.items():
+        values = [value, *(one[name] for one in names.team_vars.values() if name in one)]
+        found[name] = Field(_together(kind_of_value(one) for one in values if one is not None), "")
+    return {"team": {**FIELDS["team"], "vars": Field(kinds.VARS_OF_TEAM, "")}, kinds.VARS_OF_TEAM: found}
 
 
 class _Records(Mapping[str, Fields]):
@@ -456,6 +469,21 @@ def span_of(text: Text, node: Scalar) -> Span:
 def _together(found: Iterable[Kind]) -> Kind:
     different = set(found)
     return different.pop() if len(different) == 1 else "any"
+
+
+def kind_of_value(value: Any) -> Kind:
+    """Give the kind of a constant of the configuration."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, Mapping):
+        return f"map[{_together(map(kind_of_value, value.values()))}]"
+    if isinstance(value, list | tuple):
+        return f"list[{_together(map(kind_of_value, value))}]"
+    return "any"
 
 
 def constant_of(text: Text) -> str:

@@ -14,7 +14,6 @@ from engine.workflow import check_calls, check_inputs, source
 from engine.workflow.calling import CALL
 from engine.workflow.check_base import (
     BAD_VALUE,
-    CANNOT_SERVE,
     MISPLACED_KEY,
     MISSING_KEY,
     UNKNOWN_CONNECTION,
@@ -22,6 +21,7 @@ from engine.workflow.check_base import (
     Report,
     describe,
 )
+from engine.workflow.check_connection import Connections
 from engine.workflow.check_expressions import EFFECT, PLAIN, WATCHED, Expressions, Known
 from engine.workflow.check_on import event_fields, find_event
 from engine.workflow.check_with import Inputs, read_inputs
@@ -133,6 +133,7 @@ class Steps:
         self.expressions = expressions
         self.subject = subject
         self.file_keys = file_keys
+        self.connections = Connections(report, expressions, {}, {})
         self.counts: Counter[str] = Counter()
         self.ids: dict[str, Scalar] = {}
 
@@ -327,8 +328,8 @@ class Steps:
         action = self._action(name, uses, node)
         retry = self._retry(node.get("retry"))
         once_per = self._once_per(node, step, here.names)
-        connection = self._connection(node, action, here.names)
-        on_unknown = self._on_unknown(node, action, connection)
+        connection, connecting = self._connection(node, action, here.names)
+        on_unknown = self._on_unknown(node, action if connecting is None else None, connection)
         if action is None:
             self.expressions.tree(node.get("with"), "with", here.names, EFFECT)
             return replace(step, retry=retry, once_per=once_per, connection=connection)
@@ -342,6 +343,7 @@ class Steps:
             markdown=inputs.markdown,
             template=template,
             connection=connection,
+            connecting=connecting,
             once_per=once_per,
             retry=retry,
             on_unknown=on_unknown,
@@ -368,31 +370,23 @@ class Steps:
             self.report.add(UNKNOWN_ACTION, message, at, hint or did_you_mean(name, words, "actions"))
         return found
 
-    def _connection(self, node: MappingNode, action: Action | None, known: Known) -> str | None:
+    def _connection(
+        self, node: MappingNode, action: Action | None, known: Known
+    ) -> tuple[str | None, Expression | None]:
+        """Read which connection a step is for: its name, or the expression that gives one."""
         at = node.get("connection")
-        name = self.report.text(at, "connection")
         names = self.report.names
-        if name is not None and isinstance(at, Scalar):
-            if "${{" in name:
-                self.expressions.text(at, "connection", known)
-                self.report.not_yet("an expression as 'connection'", at)
-            elif action is not None and action.capability is None:
+        if self.report.text(at, "connection") is not None and isinstance(at, Scalar):
+            if action is not None and action.capability is None:
                 self.report.add(MISPLACED_KEY, f"'{action.name}' uses no connection", node.key("connection") or at)
-            elif check_inputs.look_up(self.report, "connection", at) and action is not None:
-                if action.capability not in names.connections[name]:
-                    able = sorted(one for one, jobs in names.connections.items() if action.capability in jobs)
-                    message = f"connection '{name}' does not serve '{action.capability}', which '{action.name}' needs"
-                    self.report.add(
-                        CANNOT_SERVE, message, at, f"connections that do: {', '.join(able)}" if able else None
-                    )
-                return name
-            return None
+                return None, None
+            return self.connections.read(at, action, known)
         if at is None and action is not None and action.capability and names.use.get(action.capability) is None:
             uses = node.get("uses") or node
             message = f"no connection serves '{action.capability}', which '{action.name}' needs"
             hint = f"name one in hotwash.yaml: 'use: {{{action.capability}: NAME}}'"
             self.report.add(UNKNOWN_CONNECTION, message, uses, hint)
-        return None
+        return None, None
 
     def _on_unknown(
         self, node: MappingNode, action: Action | None, connection: str | None

@@ -120,6 +120,8 @@ def check_expression(
     return checker.outside(kind), sorted(checker.problems, key=lambda problem: problem.offset)
 
 
+#: What a team's `vars` are, where it is known which there are.
+VARS_OF_TEAM = "set of vars"
 #: Events of look-ups: not of the trigger's type, so without what `TypeEnv.records` knows of `event`.
 _ANY_EVENT = "event of any type"
 _SUBJECTS_OF_EVENTS = {name: Field(name, "The subject just after the event.") for name in SUBJECTS}
@@ -168,6 +170,7 @@ class _Checker:
 
     def outside(self, kind: Kind) -> Kind:
         """Give a kind as others know it: without the records that only this check knows."""
+        kind = kind.replace(VARS_OF_TEAM, "map[any]")
         for name in (*reversed(self.made), _ANY_EVENT):
             kind = kind.replace(name, "group" if name in self.made else "any")
         return kind

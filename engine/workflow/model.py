@@ -139,6 +139,7 @@ class Step:
     markdown: frozenset[str] = frozenset()  #: inputs whose values are escaped for Markdown
     template: TemplateUse | None = None
     connection: str | None = None
+    connecting: Expression | None = None  #: gives the connection, where the file does not name it
     once_per: tuple[Expression, ...] = ()
     retry: Retry = field(default_factory=Retry)
     on_unknown: Literal["ask", "skip", "repeat"] = "ask"  #: for an effect of which it is not known whether it happened

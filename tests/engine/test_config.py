@@ -364,3 +364,16 @@ def test_a_provider_with_a_rate_of_its_own_keeps_it(tmp_path):
     (tmp_path / "hotwash.yaml").write_text("timezone: UTC\nconnections: {mine: {provider: own, rate: 7}}\n")
     config, problems = load_config(tmp_path, catalogue, {})
     assert (problems, config.connections["mine"].options.rate, config.connections["mine"].rate) == ([], 7, None)
+
+
+@pytest.mark.parametrize("number", [".nan", "-.inf", "1e999"])
+def test_a_number_that_cannot_be_kept_is_refused_with_its_place(tmp_path, number):
+    text = f"vars: {{limits: {{sev1: [1, {number}]}}}}\n"
+    teams = f"teams: {{sre: {{vars: {{limits: {number}}}}}}}\n"
+    config, problems = load(tmp_path, text, teams)
+    assert config is None
+    assert [(one.code, one.span.file, one.span.line) for one in problems] == [
+        ("bad-setting", "hotwash.yaml", 2),
+        ("bad-setting", "people.yaml", 1),
+    ]
+    assert f"'limits' must hold numbers that can be kept, not {number}" in problems[0].message

@@ -63,15 +63,16 @@ NAMES = Names(
         "hello": "{{ greeting }} {{ name }}\n",
         "broken": "# Title\n{% if %}\n",
     },
-    vars={"sla": {"sev1": "14d"}, "chat": "console"},
+    vars={"sla": {"sev1": "14d"}, "chat": "console", "by_severity": {"sev1": "console", "sev2": "local"}},
+    team_vars={"sre": {"chat": "local"}},
     workflows=CALLED.keys(),
     events={"deploy.finished"},
     moved={"handoff": ["shift"]},
     callees=Callees(called, lambda file: signature_of(file, CATALOGUE, NAMES)),
 )
 #: Modules that report problems of a workflow file.
-REPORTING = """source yaml_syntax check_base check_inputs check_on check_steps check_with check_calls check_declared
-check_moves check_expressions kinds syntax"""
+REPORTING = """source yaml_syntax check_base check_inputs check_on check_steps check_with check_calls check_connection
+check_declared check_moves check_expressions kinds syntax"""
 #: Too large to keep here, and tested in test_source.py and tests/hostile.
 WITHOUT_FILE = {source.TOO_LARGE, source.TOO_MANY}
 
