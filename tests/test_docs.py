@@ -49,7 +49,8 @@ def project():
     named = {found[1]: block for _, block in BLOCKS if (found := NAMED.match(block))}
     files = {name: read_source(f"{name}.yaml", text.encode())[0] for name, text in named.items()}
     callees = Callees(files.get, lambda file: signature_of(file, catalogue, names))
-    return catalogue, replace(names, workflows=[*names.workflows, *files], callees=callees)
+    constants = {**names.vars, "tracker": "local"}
+    return catalogue, replace(names, vars=constants, workflows=[*names.workflows, *files], callees=callees)
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[page for page, _ in BLOCKS])

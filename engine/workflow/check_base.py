@@ -21,11 +21,6 @@ from engine.workflow import source
 from engine.workflow.calling import Callees
 from engine.workflow.source import Node, Scalar, SourceFile
 
-NOT_YET = declare(
-    "not-available-yet",
-    "The language has this, and this release of the engine does not do it yet. It is never ignored in silence.",
-    "Leave it out for now.",
-)
 UNKNOWN_KEY = declare("unknown-key", "A key is not known there.", "Write the key that the hint names, or remove it.")
 MISPLACED_KEY = declare(
     "misplaced-key", "A key is known, but not beside the others that are there.", "Move it to where the hint says."
@@ -143,9 +138,6 @@ class Report:
 
     def warn(self, code: str, message: str, at: Span | Node, hint: str | None = None) -> None:
         self.add(code, message, at, hint, "warning")
-
-    def not_yet(self, what: str, at: Span | Node) -> None:
-        self.add(NOT_YET, f"{what} is not available yet", at, "leave it out for now")
 
     # --- values ---
 

@@ -157,7 +157,7 @@ class Connections:
 
     def _of_var(self, name: str, seen: tuple[str, ...]) -> Iterator[Value]:
         if name not in self.variables:
-            yield self._of_project(name)
+            yield from self._of_project(name)
         elif isinstance(tree := self.variables[name], Text):
             if tree.whole is None:
                 raise Unfollowed(f"vars.{name}")
@@ -165,15 +165,17 @@ class Connections:
         else:
             yield Value(tree, f"'{name}' under 'vars'")
 
-    def _of_project(self, name: str) -> Value:
-        return Value(self.report.names.vars.get(name), f"'{name}' under 'vars' of hotwash.yaml")
+    def _of_project(self, name: str) -> Iterator[Value]:
+        known = self.report.names.vars
+        if name in known:  # else it is reported where it is read
+            yield Value(known[name], f"'{name}' under 'vars' of hotwash.yaml")
 
     def _of_teams(self, name: str, team: ast.expr) -> Iterator[Value]:
         """Give what a var may be in the team that an expression gives, which may be any."""
         every = self.report.names.team_vars
         meant = [one] if (one := _named(team)) in every else list(every)
         if any(name not in every[one] for one in meant) or not meant:
-            yield self._of_project(name)
+            yield from self._of_project(name)
         for one in meant:
             if name in every[one]:
                 yield Value(every[one][name], f"'{name}' under 'vars' of team '{one}'")
