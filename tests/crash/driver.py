@@ -38,7 +38,9 @@ ENDS = {
     "answered": 5,
     "looked": 3,
 }
-KINDS = {"chain": 5, "ask": 2, "chase": 3, "refuse": 1, "fold": 3, "alert": 2, "calls": 3}
+KINDS = {"chain": 5, "ask": 2, "chase": 3, "refuse": 1, "fold": 3, "alert": 2, "calls": 3, "turns": 3, "latest": 2}
+#: Lanes in each of which one run of `turns`, and one of `latest`, goes on at a time.
+LANES = 3
 #: A kill that waits for its moment comes after this many seconds where the moment does not.
 IMPATIENCE = 0.6
 #: No more events are sent while so many runs go on.
@@ -301,6 +303,8 @@ class Crash:
         about: dict[str, Any] = {"id": f"d{len(self.deliveries)}", "kind": kind, "key": key, **more}
         if kind == "ask" and "list" not in about:
             about["list"] = ["a", "b", "c"][: self.rng.choice([1, 2, 3])]
+        if kind in ("turns", "latest") and "lane" not in about:
+            about["lane"] = f"{kind}-{int(key[1:]) % LANES}"  # what waits in a queue decides its 'if' later
         if kind == "release":
             about = {"id": about["id"], "kind": kind, "about": key}
         body = json.dumps(about).encode()

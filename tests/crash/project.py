@@ -312,6 +312,49 @@ outputs:
   key: ${{{{ inputs.about.split("/") | first }}}}
 """
 
+TURNS = f"""\
+on:
+  webhook: {{name: orders}}
+if: event.data.kind == "turns"
+once_per: event.data.key
+concurrency: {{key: event.data.lane}}
+steps:
+  - id: begin
+    uses: chat.nudge
+    {_CAREFUL}
+    with:
+      to: ada
+      text: "${{{{ event.data.key }}}}/begin"
+  - id: file
+    uses: ticket.create
+    {_CAREFUL}
+    with:
+      title: "${{{{ event.data.key }}}}/ticket"
+"""
+
+LATEST = f"""\
+on:
+  webhook: {{name: orders}}
+if: event.data.kind == "latest"
+once_per: event.data.key
+concurrency: {{key: event.data.lane, on_conflict: replace}}
+steps:
+  - id: begin
+    uses: chat.nudge
+    {_CAREFUL}
+    with:
+      to: ada
+      text: "${{{{ event.data.key }}}}/begin"
+  - id: nap
+    wait: {EVERY}s
+  - id: over
+    uses: chat.nudge
+    {_CAREFUL}
+    with:
+      to: ada
+      text: "${{{{ event.data.key }}}}/over"
+"""
+
 WORKFLOWS = {
     "chain": CHAIN,
     "after": AFTER,
@@ -322,6 +365,8 @@ WORKFLOWS = {
     "alert": ALERT,
     "calls": CALLS,
     "called": CALLED,
+    "turns": TURNS,
+    "latest": LATEST,
 }
 
 

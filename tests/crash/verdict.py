@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.store.codec import loads, micros
-from tests.crash.driver import Crash, Delivery
+from tests.crash.driver import LANES, Crash, Delivery
 from tests.crash.project import ANSWER, EVERY, RELEASE, SETTLE, WAIT
 from tests.crash.recorder import Call, Made
 
@@ -26,7 +26,7 @@ IN_TIME = 0.25
 #: In the identities of what tells the owner that it is not known whether an effect happened.
 _IN_DOUBT = "/in-doubt["
 #: Workflow by the kind of event that starts it.
-STARTED = {kind: kind for kind in ("chain", "ask", "chase", "refuse", "fold", "alert", "calls")}
+STARTED = {kind: kind for kind in ("chain", "ask", "chase", "refuse", "fold", "alert", "calls", "turns", "latest")}
 #: What a run of `calls` calls, by the ends of the keys.
 CALLED = ("one", "x", "y")
 
@@ -91,6 +91,7 @@ class Verdict:
             self._events,
             self._occasions,
             self._ends,
+            self._in_company,
             self._native,
             self._findable,
             self._idempotent,
@@ -214,8 +215,8 @@ class Verdict:
     def _ends(self) -> Iterator[str]:
         """Each run has ended as it should, or waits for a person about something that must not be repeated."""
         for run in self.runs:
-            good = "failed" if run.workflow == "refuse" else "finished"
-            if run.state not in (good, "needs_decision"):
+            good = {"refuse": ("failed",), "latest": ("finished", "cancelled")}.get(run.workflow, ("finished",))
+            if run.state not in (*good, "needs_decision"):
                 self.lost += 1
                 yield f"{run.workflow} {run.key} ({run.uid}) is {run.state}: {run.error}"
             if run.state == "needs_decision" and not run.parked:
@@ -226,6 +227,25 @@ class Verdict:
                     yield f"{identity} of {run.uid} ({run.state}) was left as '{effect['state']}'"
                 if effect["state"] == "unknown" and effect["class"] != "at_most_once":
                     yield f"{identity} is {effect['class']} and was left in doubt"
+
+    def _in_company(self) -> Iterator[str]:
+        """In a lane nothing of a run comes before what the runs before it did, and the last one is not replaced."""
+        lanes: dict[tuple[str, int], list[RunRow]] = defaultdict(list)
+        for run in self.runs:
+            if run.workflow in ("turns", "latest"):
+                lanes[run.workflow, int(run.key[1:]) % LANES].append(run)
+        for (workflow, lane), runs in lanes.items():
+            if runs[-1].state == "cancelled":
+                self.lost += 1
+                yield f"{workflow} {runs[-1].key} is cancelled, and nothing took its place in lane {lane}"
+            before, until = "", 0.0
+            for run in runs:
+                calls = [call.arrived for identity in run.effects for call in self.by_identity[identity]]
+                if calls and min(calls) < until:
+                    early = f"{until - min(calls):.3f} s before {before} had ended in lane {lane}"
+                    yield f"{workflow} {run.key} called {early}"
+                if calls and max(calls) > until:
+                    before, until = run.key, max(calls)
 
     # --- effects by class --------------------------------------------------------------------------------------------
 
@@ -532,6 +552,10 @@ def _expected(run: RunRow) -> Sequence[tuple[str, str]]:
             return list(_asked(run))
         case "alert":
             return [("begin", f"{key}/firing"), ("end", f"{key}/{_word(run, 'over')}")]
+        case "turns":
+            return [("begin", f"{key}/begin"), ("file", f"{key}/ticket")]
+        case "latest":
+            return [("begin", f"{key}/begin"), ("over", f"{key}/over")]
         case "calls":
             return [("before", f"{key}/before"), ("end", f"{key}/end")]
         case "called":

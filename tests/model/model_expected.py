@@ -39,6 +39,9 @@ class Witness(Protocol):
     def was_made(self, identity: str) -> bool:
         """Whether the service had made it at the last crash."""
 
+    def state_of(self, workflow: str, key: str) -> str | None:
+        """Give the state of a run, where what came first of two things is left open; None where there is none."""
+
 
 @dataclass(eq=False)
 class Happened:
@@ -137,6 +140,11 @@ class Run:
     made: set[str] = field(default_factory=set)
     taken: set[int] = field(default_factory=set)
     failures: int = 0
+    queued: bool = False  #: whether it waits for its turn
+    decides: bool = False  #: whether its condition is decided when the turn comes
+    asked: bool = False  #: whether it is to end, for another takes its place
+    fresh: bool = True  #: whether nothing was settled since it began
+    late: bool = False  #: whether its wait was over when another took its place
 
 
 @dataclass(eq=False)
@@ -215,20 +223,53 @@ class Model:
 
     def _occasion(self, workflow: str, event: Happened, number: int, since: int | None = None) -> None:
         subject = str(event.subject)
-        if not CONDITION.get(workflow, always)(self.subjects[subject]):
+        key = subject if workflow in ONCE_PER_SUBJECT else event.uid
+        mode = CONCURRENCY.get(workflow)
+        self._let_go(workflow, subject, key)
+        crowd = self._crowd(workflow, subject)
+        decides = bool(crowd) and mode == "queue"
+        if not decides and not CONDITION.get(workflow, always)(self.subjects[subject]):
             return
         if STOP.get(workflow, never)(self.subjects[subject]):
             return
-        key = subject if workflow in ONCE_PER_SUBJECT else event.uid
         run = self.runs.get((workflow, key))
         if run is not None and run.state != "stopped":
             return
+        if crowd and mode == "skip":
+            return
+        for other in crowd if mode == "replace" else ():
+            other.asked = True
         if run is None:
             run = self.runs[workflow, key] = Run(workflow, key, subject, number)
+        run.queued, run.decides = bool(crowd), decides
         run.round += 1
         run.since = number if since is None else since
         run.state, run.more, run.taken = "waiting", True, set()
         run.task = Task(SCRIPTS[workflow](run, self))
+
+    def _crowd(self, workflow: str, subject: str, besides: Run | None = None) -> list[Run]:
+        """Give the runs that a new one may not go on beside."""
+        if workflow not in CONCURRENCY:
+            return []
+        mates = (one for one in self.runs.values() if one.workflow == workflow and one.state not in ENDED)
+        shared = workflow not in BY_SUBJECT
+        return [one for one in mates if one is not besides and (shared or one.subject == subject)]
+
+    def _let_go(self, workflow: str, subject: str, key: str) -> None:
+        """Let those go on whose wait was over while the engine was down, where it took them up before the event."""
+        for one in self._crowd(workflow, subject):
+            if not any(isinstance(what, Wait) and what.due and what.due <= self.now for what in wishes(one.task)):
+                continue
+            match CONCURRENCY[workflow]:
+                case "replace":
+                    one.late = self.witness.state_of(one.workflow, one.key) == "cancelled"
+                    first = not one.late
+                case "skip":
+                    first = self.witness.state_of(workflow, key) is not None
+                case _:  # in a queue it makes a difference only to what is not wanted
+                    first = self.witness.state_of(workflow, key) is None
+            if first:
+                self._bring_forward(one)
 
     def _settle_time(self, event: Happened, number: int) -> None:
         subject = str(event.subject)
@@ -258,6 +299,8 @@ class Model:
                     self._bring_forward(run)
             moved = before != [(run.state, run.round) for run in self.runs.values()]
             moved |= calls != {identity: call.status for identity, (_, call) in self.effects.items()}
+        for run in self.runs.values():
+            run.fresh = False
 
     def _find_out(self) -> None:
         """Look for what the calls of runs that have ended may have made; nothing is made any more."""
@@ -269,6 +312,11 @@ class Model:
 
     def _bring_forward(self, run: Run) -> None:
         assert run.task is not None
+        if run.asked:
+            self._make_room(run)
+            return
+        if run.queued and not self._takes_turn(run):
+            return
         try:
             self._look_at_stop(run)
             self._go(run, run.task)
@@ -282,6 +330,30 @@ class Model:
             self._close(run)
             run.state = "failed"
             run.failures += 1
+
+    def _make_room(self, run: Run) -> None:
+        """End a run whose place another takes; one that had only just begun may have come to its first call."""
+        run.state = "cancelled"
+        if run.fresh or run.late:
+            state = self.witness.state_of(run.workflow, run.key)
+            assert state in ("cancelled", "failed"), f"{run.workflow} {run.key} is {state}"
+            run.state = state
+            run.failures += state == "failed"
+            identity = f"{run.workflow}/{run.key}/{run.round}/{'ins_end' if run.late else 'ins_post'}"
+            self.texts.setdefault(identity, set()).add(str(self.subjects[run.subject]["severity"]))
+            self._expect(identity, 0, 1)
+        self._close(run)
+
+    def _takes_turn(self, run: Run) -> bool:
+        """Whether a run gets its turn, and goes on with it."""
+        others = self._crowd(run.workflow, run.subject, besides=run)
+        if any(not one.queued or one.first < run.first for one in others):
+            return False
+        run.queued = False
+        if run.decides and not CONDITION.get(run.workflow, always)(self.subjects[run.subject]):
+            run.state = "stopped"
+            return False
+        return True
 
     def _look_at_stop(self, run: Run) -> None:
         if STOP.get(run.workflow, never)(self.subjects[run.subject]):
@@ -525,7 +597,8 @@ class Model:
                 self.cut(call, identity)
 
     def retry(self, run: Run) -> None:
-        """Let a failed run go on at its failed steps."""
+        """Let a failed run go on at its failed steps, when there is room for it."""
+        run.queued, run.decides = any(not one.queued for one in self._crowd(run.workflow, run.subject)), False
         run.state = "waiting"
         for call in wanted(run.task):
             if call.status == "failed":
@@ -708,12 +781,31 @@ def tide(run: Run, model: Model) -> Script:
     yield Call("tid_end", "native", severity_of(run, model))
 
 
+def turns(run: Run, model: Model) -> Script:
+    yield Call("tur_post", "idem", lambda: model.subjects[run.subject]["title"])
+    yield Wait(25 * MINUTE)
+    yield Call("tur_end", "once", lambda: "over")
+
+
+def instead(run: Run, model: Model) -> Script:
+    severity = severity_of(run, model)
+    yield Call("ins_post", "native", severity)
+    yield Wait(45 * MINUTE)
+    yield Call("ins_end", "native", severity)
+
+
+def alone(run: Run, model: Model) -> Script:
+    yield Call("alo_post", "idem", lambda: "published")
+    yield Wait(20 * MINUTE)
+    yield Call("alo_end", "native", lambda: "over")
+
+
 def severity_of(run: Run, model: Model) -> Callable[[], str]:
     return lambda: str(model.subjects[run.subject]["severity"])
 
 
 SCRIPTS: dict[str, Callable[[Run, Model], Script]] = {
-    one.__name__: one for one in (linear, branch, settle, ask, look, each, shared, again, tide)
+    one.__name__: one for one in (linear, branch, settle, ask, look, each, shared, again, tide, turns, instead, alone)
 }
 LISTENING = {
     "ask": ("incident.acknowledged",),
@@ -724,10 +816,19 @@ LISTENING = {
     "shared": ("incident.updated",),
     "again": ("incident.mitigated",),
     "tide": ("incident.declared", "incident.mitigated"),
+    "turns": ("ticket.closed",),
+    "instead": ("incident.resolved",),
+    "alone": ("document.published",),
 }
+CONCURRENCY = {"turns": "queue", "instead": "replace", "alone": "skip"}
+#: Those whose limit is for each subject.
+BY_SUBJECT = frozenset({"alone"})
 ONCE_PER_SUBJECT = frozenset({"linear", "branch", "settle", "ask", "look", "again", "tide"})
 State = dict[str, Any]
-CONDITION: dict[str, Callable[[State], bool]] = {"branch": lambda state: state["severity"] in ("sev1", "sev2")}
+CONDITION: dict[str, Callable[[State], bool]] = {
+    "branch": lambda state: state["severity"] in ("sev1", "sev2"),
+    "turns": lambda state: bool(state["title"] != "y"),
+}
 STOP: dict[str, Callable[[State], bool]] = {
     "branch": lambda state: bool(state["severity"] == "sev4"),
     "tide": lambda state: bool(state["severity"] == "sev4"),

@@ -1,4 +1,4 @@
-"""The project that the engine and the model both play: nine workflows, and the services that their effects reach."""
+"""The project that the engine and the model both play: twelve workflows, and the services that they reach."""
 
 from __future__ import annotations
 
@@ -169,6 +169,32 @@ steps:
       - {{id: tid_each, uses: chat.post, connection: idem, {RETRY}, with: {{text: "${{{{ item }}}}"}}}}
   - {{id: tid_doc, uses: document.create, connection: files, {RETRY}, with: {{title: b, text: b}}}}
   - {{id: tid_end, uses: chat.post, connection: native, {RETRY}, with: {ABOUT_INCIDENT}}}
+""",
+    "turns": f"""
+on: ticket.closed
+if: ticket.title != "y"
+concurrency: {{on_conflict: queue}}
+steps:
+  - {{id: tur_post, uses: chat.post, connection: idem, {RETRY}, with: {{text: "${{{{ ticket.title }}}}"}}}}
+  - wait: 25m
+  - {{id: tur_end, uses: chat.post, connection: once, {RETRY}, with: {{text: over}}}}
+""",
+    "instead": f"""
+on: incident.resolved
+once_per: event.id
+concurrency: {{on_conflict: replace}}
+steps:
+  - {{id: ins_post, uses: chat.post, connection: native, {RETRY}, with: {ABOUT_INCIDENT}}}
+  - wait: 45m
+  - {{id: ins_end, uses: chat.post, connection: native, {RETRY}, with: {ABOUT_INCIDENT}}}
+""",
+    "alone": f"""
+on: document.published
+concurrency: {{key: document.id, on_conflict: skip}}
+steps:
+  - {{id: alo_post, uses: chat.post, connection: idem, {RETRY}, with: {{text: published}}}}
+  - wait: 20m
+  - {{id: alo_end, uses: chat.post, connection: native, {RETRY}, with: {{text: over}}}}
 """,
 }
 STEPS = re.findall(r"id: ([a-z]{3}_[a-z]+)", "".join(WORKFLOWS.values()))
