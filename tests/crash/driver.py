@@ -483,9 +483,9 @@ class Crash:
         return not (self._unsettled() or self._tasks) and all(one.accepted is not None for one in self.deliveries)
 
     def _unsettled(self) -> int:
-        """Give how many events and runs have something to do, or wait for an instant."""
+        """Give how many events and runs have something to do, or wait for an instant; of no tables yet, one each."""
         return sum(
-            int(self.read(query)[0][0])
+            int((self.read(query) or [(1,)])[0][0])
             for query in (
                 "SELECT count(*) FROM events WHERE state = 'new'",
                 "SELECT count(*) FROM runs WHERE ended IS NULL AND state <> 'needs_decision'",
