@@ -284,12 +284,14 @@ class Report:
             elsewhere: keys that are known somewhere else: how to get there, a hint.
         """
         meant: set[str] = set()
+        written = set(node.keys())
+        missing = [key for key in allowed if key not in written or node.get(key) is None]
         for entry in node.entries:
             word = entry.key.text
             if word in allowed or not node.sound:
                 continue
             ours = (foreign or {}).get(word)
-            near = nearest(word, [key for key in allowed if node.get(key) is None])
+            near = nearest(word, missing)
             if ours is not None and ours.startswith("("):
                 hint = ours.strip("()")
             elif ours is not None and (ours in allowed or ours not in (elsewhere or {})):

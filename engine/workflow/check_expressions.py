@@ -18,6 +18,7 @@ from engine.problems import Span, declare, did_you_mean
 from engine.workflow import kinds, source, yaml_syntax
 from engine.workflow.check_base import BAD_VALUE, WRONG_TYPE, Names, Report, describe
 from engine.workflow.expressions import Expression, ExpressionError, Text, compile_expression, compile_text
+from engine.workflow.growing import Growing
 from engine.workflow.kinds import UNKNOWN_REFERENCE, WRONG_KIND, TypeEnv, label
 from engine.workflow.model import Length, Tree
 from engine.workflow.source import Mapping as MappingNode
@@ -37,6 +38,8 @@ Fields = Mapping[str, Field]
 
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NO_STEPS: Growing[Fields] = Growing()
+_NONE_HIDDEN: Growing[str] = Growing()
 
 
 class Known(NamedTuple):
@@ -44,9 +47,9 @@ class Known(NamedTuple):
 
     plain: Mapping[str, Kind] = _NOTHING  #: subjects, `item`, `iteration`
     records: Mapping[str, Fields] = _NOTHING  #: `event`, `run`, `workflow`, `vars`, `inputs`
-    steps: Mapping[str, Fields] = _NOTHING
-    hidden: Mapping[str, str] = _NOTHING  #: steps that are there but not here, and why
-    hidden_vars: Mapping[str, str] = _NOTHING
+    steps: Growing[Fields] = _NO_STEPS
+    hidden: Growing[str] = _NONE_HIDDEN  #: steps that are there but not here, and why
+    hidden_vars: Growing[str] = _NONE_HIDDEN
     reasons: Mapping[str, str] = _NOTHING  #: why a name is not there
 
     def with_name(self, name: str, kind: Kind) -> Known:
@@ -72,12 +75,10 @@ class Known(NamedTuple):
         )
 
     def with_step(self, step: str, outputs: Fields) -> Known:
-        hidden = {name: why for name, why in self.hidden.items() if name != step}
-        return self._replace(steps={**self.steps, step: outputs}, hidden=hidden)
+        return self._replace(steps=self.steps.having(step, outputs), hidden=self.hidden.without(step))
 
     def hiding(self, step: str, why: str) -> Known:
-        steps = {name: outputs for name, outputs in self.steps.items() if name != step}
-        return self._replace(steps=steps, hidden={**self.hidden, step: why})
+        return self._replace(steps=self.steps.without(step), hidden=self.hidden.having(step, why))
 
     def showing_all(self, steps: Iterable[str], outputs: Mapping[str, Fields]) -> Known:
         known = self
@@ -87,13 +88,16 @@ class Known(NamedTuple):
         return known
 
     def with_var(self, name: str, kind: Kind) -> Known:
-        hidden = {key: why for key, why in self.hidden_vars.items() if key != name}
-        known = self._replace(hidden_vars=hidden)
-        return known.with_record("vars", {**self.records.get("vars", {}), name: Field(kind, "")})
+        known = self._replace(hidden_vars=self.hidden_vars.without(name))
+        return known.with_record("vars", self._vars().having(name, Field(kind, "")))
 
     def hiding_var(self, name: str, why: str) -> Known:
-        rest = {key: one for key, one in self.records.get("vars", {}).items() if key != name}
-        return self._replace(hidden_vars={**self.hidden_vars, name: why}).with_record("vars", rest)
+        known = self._replace(hidden_vars=self.hidden_vars.having(name, why))
+        return known.with_record("vars", self._vars().without(name))
+
+    def _vars(self) -> Growing[Field]:
+        known = self.records.get("vars", {})
+        return known if isinstance(known, Growing) else Growing(dict(known))
 
     def all_names(self) -> set[str]:
         return {"steps", *self.plain, *(name for name in self.records if " " not in name)}
@@ -378,13 +382,17 @@ class Expressions:
         return self._env_here
 
     def _env_of(self, known: Known) -> TypeEnv:
-        reasons = {f"vars.{name}": why for name, why in known.hidden_vars.items()}
-        reasons |= {name: why for name, why in _ABSENT.items() if name not in known.plain}
+        reasons = {name: why for name, why in _ABSENT.items() if name not in known.plain}
         return replace(
             self.roster,
             names={**known.plain, **{name: name for name in known.records if " " not in name}, "steps": "steps"},
             records=_Records({**self._teams, **known.records, "steps": _Steps(known.steps)}, known.steps),
-            explanations=ChainMap(reasons, cast(Any, known.reasons), cast(Any, _View(known.hidden, "steps."))),
+            explanations=ChainMap(
+                reasons,
+                cast(Any, known.reasons),
+                cast(Any, _View(known.hidden, "steps.")),
+                cast(Any, _View(known.hidden_vars, "vars.")),
+            ),
         )
 
 

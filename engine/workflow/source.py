@@ -27,6 +27,7 @@ from engine.workflow.yaml_syntax import Finding, cite
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
 MAX_ALIASED = 10_000  #: nodes that aliases may add to a file; a long text counts as several
+_LARGE = 16  #: a mapping with more entries keeps them by name as well
 MAX_FINDINGS = 500  #: of one file, by the reader
 
 NOT_UTF8 = declare("not-utf8", "The file holds bytes that are not UTF-8 text.", "Save the file as UTF-8.")
@@ -113,17 +114,26 @@ class Mapping:
     entries: tuple[Entry, ...]
     span: Span
     sound: bool = True  #: False where the reader has reported and left out some of it
+    _by_name: dict[str, Entry] | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if len(self.entries) > _LARGE:
+            object.__setattr__(self, "_by_name", {entry.key.text: entry for entry in self.entries})
 
     def get(self, name: str) -> Node | None:
-        for entry in self.entries:
-            if entry.key.text == name:
-                return entry.value
-        return None
+        entry = self._entry(name)
+        return entry.value if entry is not None else None
 
     def key(self, name: str) -> Scalar | None:
+        entry = self._entry(name)
+        return entry.key if entry is not None else None
+
+    def _entry(self, name: str) -> Entry | None:
+        if self._by_name is not None:
+            return self._by_name.get(name)
         for entry in self.entries:
             if entry.key.text == name:
-                return entry.key
+                return entry
         return None
 
     def keys(self) -> tuple[str, ...]:

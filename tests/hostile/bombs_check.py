@@ -7,7 +7,7 @@ from engine.problems import render_all, sort
 from engine.workflow.check import Names, check_workflow
 from engine.workflow.source import read_source
 
-MIB = (1024 if ASKED else 64) * 1024
+MIB = (1024 if ASKED else 256) * 1024
 CATALOGUE = wiring.catalogue(ROOT, plugins=False)
 HEAD = b"on: incident.declared\n"
 

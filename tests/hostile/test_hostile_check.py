@@ -355,7 +355,7 @@ def test_the_project_to_be_damaged_is_good_to_begin_with(folder):
 
 
 def test_large_files_are_checked_in_bounded_time_and_memory():
-    in_child("bombs_check.py", seconds=40 if ASKED else 10, memory=900)
+    in_child("bombs_check.py", seconds=15 if ASKED else 5, memory=900)
 
 
 @pytest.mark.parametrize("name", ["hotwash.yaml", "people.yaml", "days.ics", "token.txt"])
