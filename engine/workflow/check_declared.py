@@ -92,15 +92,15 @@ def _options(report: Report, mapping: MappingNode, key: Scalar, is_choice: bool)
     if node is None and mapping.sound:
         report.add(MISSING_KEY, f"the input '{key.text}' is a choice and needs its 'options'", key)
     options = report.sequence(node, "options")
-    found: list[str] = []
+    found: dict[str, None] = {}
     for item in options.items if options is not None else ():
         text = report.text(item, "options")
         if text is not None and text in found:
             report.add(BAD_VALUE, f"'{text}' is among the options twice", item)
-        found += [text] if text is not None else []
+        found |= {text: None} if text is not None else {}
     if options is not None and not options.items:
         report.add(BAD_VALUE, "'options' is empty", options)
-    return tuple(dict.fromkeys(found))
+    return tuple(found)
 
 
 # --- defaults --------------------------------------------------------------------------------------------------------
