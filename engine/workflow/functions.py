@@ -14,7 +14,7 @@ from engine.domain import FIELDS, RECORDS, Person, Service, Team
 from engine.workflow import operators, rendering
 from engine.workflow.operators import Group, describe, read_duration, read_instant
 from engine.workflow.rendering import Joined, Markup
-from engine.workflow.scope import MOST_RECORDS, EvaluationError, Run
+from engine.workflow.scope import LOOKUP_STEPS, MOST_RECORDS, EvaluationError, Run
 
 _RECORD_CLASSES = tuple(RECORDS.values())
 
@@ -218,7 +218,7 @@ def count(run: Run, kind: str, criteria: Mapping[str, Any], empty: Sequence[str]
 def _wanted(
     run: Run, criteria: Mapping[str, Any], empty: Sequence[str]
 ) -> tuple[dict[str, Any], Duration | None, bool] | None:
-    run.spend(10)
+    run.spend(LOOKUP_STEPS)
     if any(value is None and keyword not in empty for keyword, value in criteria.items()):
         return None
     rest = dict(criteria)

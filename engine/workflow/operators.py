@@ -16,7 +16,7 @@ from engine import calendars
 from engine.calendars import Duration, parse_duration
 from engine.domain import FIELDS, RECORDS, SUBJECTS, Event
 from engine.workflow.rendering import Joined, Markup, escape_markdown
-from engine.workflow.scope import CHARACTERS_A_STEP, MOST_NUMBER, EvaluationError, Run
+from engine.workflow.scope import CHARACTERS_A_STEP, LOOKUP_STEPS, MOST_NUMBER, EvaluationError, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,10 @@ def field(run: Run, value: Any, name: str) -> Any:
         if name in stored:
             return getattr(value, name)
         if name in _DERIVED[type(value)]:
-            return run.world.field(value, name)
+            found = run.world.field(value, name)
+            if isinstance(found, list):  # gathered from the store
+                run.spend(LOOKUP_STEPS + len(found))
+            return found
         raise EvaluationError(f"{describe(value)} has no field '{name}'")
     if value is None:
         return None

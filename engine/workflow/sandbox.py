@@ -61,6 +61,11 @@ _TESTS: dict[str, str] = {
 }
 
 
+_INCLUDING = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+#: Parts of a template that take no time of their own.
+_IDLE = (nodes.Const, nodes.Name, nodes.NSRef, nodes.Pair, nodes.Keyword, nodes.Operand, nodes.Slice)
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja's sandbox with the language's own reading, operators, filters and bounds."""
 
@@ -75,7 +80,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             optimized=False,  # nothing is computed before it is counted
             auto_reload=False,
         )
-        self.weights: dict[str, int] = {}  #: characters that a call of a macro puts out at least, by its name
+        self.weights: dict[str, int] = {}  #: steps that a call of a macro takes at least, by its name
+        self._weights_of: dict[str, int] = {}  #: the same of templates, which others may include
         self.filters = {**_JINJA_FILTERS, **_OWN_FILTERS, **_HIDDEN_FILTERS}
         self.tests.update({name: _tested(one) for one, names in _TESTS.items() for name in names.split()})
         kept = {name: self.globals[name] for name in ("namespace", "joiner", "dict")}
@@ -94,6 +100,38 @@ class Sandbox(ImmutableSandboxedEnvironment):
         prepared = _Preparation(self, name).visit(source)
         prepared.set_environment(self)
         return super()._generate(prepared, name, *args, **kwargs)
+
+    def weight(self, node: nodes.Node) -> int:
+        """Give the steps that it takes at least to go once through what is inside a node, of what it includes as well.
+
+        What works on values counts one each; what stands there to be put out counts by its length. A `for` and a macro
+        in it count for themselves, each time.
+        """
+        found, todo = 0, list(node.iter_child_nodes())
+        while todo:
+            inner = todo.pop()
+            found += self._own_weight(inner)
+            if isinstance(inner, nodes.For):
+                todo.append(inner.iter)
+            elif not isinstance(inner, nodes.Macro | nodes.CallBlock):
+                todo.extend(inner.iter_child_nodes())
+        return found
+
+    def _own_weight(self, node: nodes.Node) -> int:
+        if isinstance(node, nodes.TemplateData):
+            return len(node.data) // CHARACTERS_A_STEP
+        if isinstance(node, nodes.Output):
+            return sum(not isinstance(one, nodes.TemplateData) for one in node.nodes)
+        if isinstance(node, _INCLUDING) and isinstance(node.template, nodes.Const):
+            return 1 + self._weight_of(node.template.value)
+        return int(not isinstance(node, _IDLE))
+
+    def _weight_of(self, name: str) -> int:
+        if name not in self._weights_of:
+            self._weights_of[name] = 0  # one that includes itself is refused
+            assert self.loader is not None
+            self._weights_of[name] = self.weight(self._parse(self.loader.get_source(self, name)[0], name, None))
+        return self._weights_of[name]
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         run = RUN.get()
@@ -143,7 +181,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return self._call_macro(run, context, obj, *args, **kwargs)
         run.spend(10)
         if isinstance(obj, BlockReference):
-            run.spend_text(sum(self.weights.values()))
+            run.spend(sum(self.weights.values()))
             return Markup(super().call(context, obj, *args, **kwargs))
         if obj is None or not callable(obj):
             raise EvaluationError(f"{describe(obj)} cannot be called")
@@ -153,7 +191,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         active = _ACTIVE.get()
         if macro.name != "caller" and macro.name in active:
             raise EvaluationError(f"the macro '{macro.name}' must not call itself")
-        run.spend_text(self.weights.get(macro.name, 0))
+        run.spend(1 + self.weights.get(macro.name, 0))
         entered = _ACTIVE.set((*active, macro.name))
         try:
             return Markup(super().call(context, macro, *args, **kwargs))
@@ -406,11 +444,11 @@ def _checked(value: Any) -> Any:
 
 
 def _each(value: Any, weight: int) -> Sequence[Any]:
-    """Give what a `for` goes through, with the steps of all its rounds taken; null is empty."""
+    """Give what a `for` goes through, with the steps of all its rounds taken, `weight` for each; null is empty."""
     run = RUN.get()
     _defined(value)
     items = operators.elements(run, _listed(run, [] if value is None else value))
-    run.spend(len(items) * (1 + weight // CHARACTERS_A_STEP))
+    run.spend(len(items) * (1 + weight))
     return items
 
 
@@ -509,7 +547,7 @@ class _Preparation(NodeTransformer):
 
     def _weigh(self, name: str, node: nodes.Node) -> None:
         weights = self.environment.weights
-        weights[name] = max(weights.get(name, 0), _weight(node))
+        weights[name] = max(weights.get(name, 0), self.environment.weight(node))
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
         self.generic_visit(node)
@@ -537,7 +575,7 @@ class _Preparation(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.Node:
         if node.recursive:
             raise self._refuse(node, "a 'for' must not be recursive")
-        weight = _weight(node)
+        weight = self.environment.weight(node)
         self.generic_visit(node)
         node.iter = self._call(node, " each", node.iter, nodes.Const(weight))
         return node
@@ -598,10 +636,6 @@ class _Preparation(NodeTransformer):
 
     def visit_ScopedEvalContextModifier(self, node: nodes.ScopedEvalContextModifier) -> nodes.Node:
         raise self._refuse(node, "'autoescape' has no meaning here: values are escaped for Markdown")
-
-
-def _weight(node: nodes.Node) -> int:
-    return sum(len(data.data) for data in node.find_all(nodes.TemplateData))
 
 
 def _is_null(node: nodes.Expr) -> bool:

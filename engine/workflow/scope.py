@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from engine.calendars import Calendar, Duration
 from engine.domain import Event, Person, Service, Team
 
-#: Bounds of one evaluation. A template's rendering has ten times the steps.
+#: Bounds of one evaluation. A template's rendering has five times the steps.
 MOST_STEPS = 100_000
 MOST_TEXT = 256 * 1024  #: characters of one text
 MOST_ITEMS = 10_000  #: of one list
@@ -18,6 +18,8 @@ MOST_RECORDS = 1_000  #: that a look-up may give
 MOST_NUMBER = 2**63
 #: This many characters of a new text cost one step.
 CHARACTERS_A_STEP = 16
+#: A look-up in the store takes so many, and one more for each record: it is asked while nothing else has its turn.
+LOOKUP_STEPS = 100
 
 
 class ExpressionError(Exception):

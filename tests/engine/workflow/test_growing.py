@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from engine.workflow.growing import Growing
 
-CHANGES = st.lists(st.tuples(st.sampled_from("set unset".split()), st.integers(0, 90), st.integers()), max_size=300)
+CHANGES = st.lists(st.tuples(st.sampled_from(["set", "unset"]), st.integers(0, 90), st.integers()), max_size=300)
 
 
 @given(CHANGES)

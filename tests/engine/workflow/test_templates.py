@@ -325,3 +325,29 @@ def test_any_text_gives_markdown_or_a_problem(text):
     except TemplateProblem as error:
         found = error
     assert isinstance(found, Markup | TemplateProblem)
+
+
+# --- what a template may take ---
+
+
+def test_a_round_of_a_loop_counts_for_all_that_is_in_it_and_in_what_it_includes():
+    once = "{% set x = a ** 3 // 2 % 5 %}"
+    body = once * 50
+    loop = "{% for a in range(5000) %}BODY{% endfor %}"
+    assert render(loop.replace("BODY", once)) == ""
+    with pytest.raises(TemplateProblem, match="too many steps"):
+        render(loop.replace("BODY", body))
+    with pytest.raises(TemplateProblem, match="too many steps"):
+        render(loop.replace("BODY", "{% include 'other' %}"), other=body)
+
+
+def test_a_macro_counts_for_all_that_is_in_it_each_time():
+    macro = "{% macro m(a) %}" + "{% set x = a ** 3 %}" * 100 + "{% endmacro %}"
+    with pytest.raises(TemplateProblem, match="too many steps"):
+        render(macro + "{% for a in range(5000) %}{{ m(a) }}{% endfor %}")
+
+
+def test_a_report_of_a_thousand_records_with_a_dozen_columns_for_each_of_twenty_teams_is_no_trouble():
+    row = "{% if i % 20 == t %}" + "| {{ i }} " * 12 + "\n{% endif %}"
+    text = "{% for t in range(20) %}{% for i in range(1000) %}" + row + "{% endfor %}{% endfor %}"
+    assert render(text).count("\n") == 1000
