@@ -41,9 +41,11 @@ async def crash(tmp_path: Path, launcher: Launcher) -> AsyncIterator[Crash]:
 
 
 @pytest.fixture
-def seed() -> int:
-    """CRASH_SEED, else any; it is printed with what is wrong."""
-    return int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(10**6))
+def seed(record_property: Callable[[str, object], None]) -> int:
+    """CRASH_SEED, else any; the run of the tests says which at its end, passed or not."""
+    seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(10**6))
+    record_property("CRASH_SEED", seed)
+    return seed
 
 
 def made(crash: Crash, meaning: str) -> int:
@@ -63,7 +65,6 @@ def sound(crash: Crash) -> None:
 
 
 async def test_no_kill_at_random_loses_work_or_doubles_an_effect(tmp_path: Path, launcher: Launcher, seed: int) -> None:
-    sys.stdout.write(f"CRASH_SEED={seed}\n")
     async with Crash(tmp_path / "project", seed, launcher) as crash:
         await crash.lives(KILLS)
         await crash.settle()
@@ -75,7 +76,6 @@ async def test_no_kill_at_random_loses_work_or_doubles_an_effect(tmp_path: Path,
 async def test_no_commit_is_a_bad_place_to_be_killed_at(
     tmp_path: Path, launcher: Launcher, seed: int, moment: str, kind: str
 ) -> None:
-    sys.stdout.write(f"CRASH_SEED={seed}\n")
     numbers = random.Random(seed).sample(range(2, 17), COMMITS)
     sessions = await asyncio.gather(*(cut_at(tmp_path / str(n), launcher, kind, **{moment: n}) for n in numbers))
     for crash in sessions:
@@ -237,7 +237,6 @@ async def test_a_clock_that_jumps_ahead_does_not_look_before_a_service_can_show(
 async def test_a_clock_that_is_another_at_each_start_loses_and_doubles_nothing(
     tmp_path: Path, launcher: Launcher, seed: int
 ) -> None:
-    sys.stdout.write(f"CRASH_SEED={seed}\n")
     offset = tmp_path / "offset"
     offset.write_text("0", "utf-8")
     rng = random.Random(seed)
