@@ -12,7 +12,7 @@ from engine.domain import SUBJECTS, Person
 from engine.intake import NotStarted
 from engine.matching import LISTENER
 from engine.operations.base import BadInput, Done, Inputs, Refused, find_kept
-from engine.operations.workflows import current_workflow
+from engine.operations.workflows import loaded_workflow
 from engine.plugins import Fact
 from engine.store.codec import encode
 from engine.workflow import inputs
@@ -77,7 +77,7 @@ async def start_workflow(application: Application, actor: Person, params: StartW
 
 
 async def _workflow(application: Application, name: str) -> Workflow:
-    workflow = await current_workflow(application, name)
+    workflow = await loaded_workflow(application, name)
     if all(use.name != "manual" for use in workflow.triggers):
         others = ", ".join(dict.fromkeys(use.name for use in workflow.triggers)) or "a call by another workflow"
         raise Refused(f"'{name}' is not started by hand but by {others}: add 'manual' under its 'on'")

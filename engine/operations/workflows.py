@@ -25,16 +25,32 @@ async def current_workflow(application: Application, name: str) -> Workflow:
         NotFound: there is no such file.
         Refused: it has mistakes.
     """
+    workflow = await loaded_workflow(application, name)
+    _refuse_broken(application, name)
+    return workflow
+
+
+async def loaded_workflow(application: Application, name: str) -> Workflow:
+    """Give a workflow as new runs of it take it: of a file with mistakes, its last good version.
+
+    Raises:
+        NotFound: there is no such file.
+        Refused: it has mistakes, and there is no good version.
+    """
     if not application.started or not _is_current(application, name):
         await read_files(application)
     current = application.library.current
+    if name not in current:
+        _refuse_broken(application, name)
+        raise NotFound(f"no workflow is called '{name}'; {did_you_mean(name, current, 'workflows')}")
+    return current[name]
+
+
+def _refuse_broken(application: Application, name: str) -> None:
     faults = [p for p in application.library.problems if p.severity == "error" and p.span is not None]
     broken = next((p for p in faults if p.span and p.span.file.rpartition("/")[2].partition(".")[0] == name), None)
     if broken is not None:
         raise Refused(f"'{name}' has mistakes and is not loaded: {broken.message}; 'hotwash check' says where")
-    if name not in current:
-        raise NotFound(f"no workflow is called '{name}'; {did_you_mean(name, current, 'workflows')}")
-    return current[name]
 
 
 def _is_current(application: Application, name: str) -> bool:

@@ -313,3 +313,11 @@ async def test_without_an_engine_what_a_replay_starts_goes_on_at_the_next_start(
         await alone.stop()
         await world.restart()
         assert [run["state"] for run in world.runs()] == ["finished"]
+
+
+async def test_a_start_by_hand_takes_the_last_good_version_of_a_file_with_mistakes(engine):
+    text = SAY.replace("incident.declared", "manual")
+    async with engine({"flow": text}) as world:
+        write(world, "flow", text.replace("chat.post", "chat.pots"))
+        await perform(world, "start_workflow", workflow="flow")
+        assert [run["state"] for run in world.runs()] == ["finished"]
