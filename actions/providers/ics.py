@@ -10,7 +10,6 @@ effect that moved it in `X-HOTWASH-EFFECT`.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from actions.providers import files
 from engine.capabilities import Interval
 from engine.domain import Person, Review
 from engine.plugins import (
@@ -373,17 +373,9 @@ class IcsCalendar:
                 raise RetryLater("another review was booked for this time since it was looked for", after=1)
 
     def _write(self, path: Path, data: bytes) -> None:
-        temporary = path.with_name(f".{path.name}.tmp")
         try:
             self._out.mkdir(parents=True, exist_ok=True)
-            temporary.unlink(missing_ok=True)  # of an attempt that was killed
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            with open(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(self._out)
+            files.put(path, data)
         except OSError as error:
             raise ActionError(
                 f"the invitation '{self._options.out}/{path.name}' cannot be written: {error.strerror}"
@@ -648,14 +640,6 @@ def _slug(title: str) -> str:
 
 def _with_url(review: Review, path: Path) -> Review:
     return replace(review, url=path.absolute().as_uri())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 Ics = provider("ics", IcsOptions, serves=("calendar",))(IcsCalendar)

@@ -19,7 +19,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import stat
 import threading
 import unicodedata
@@ -33,6 +32,7 @@ from urllib.parse import quote
 
 import yaml
 
+from actions.providers import files
 from engine.capabilities import ACTION_ITEM_COLUMNS, Changes, Table, find_column
 from engine.domain import Document, Person
 from engine.plugins import (
@@ -637,9 +637,9 @@ class Markdown:
 
     def _names(self) -> Iterator[str]:
         """Give the paths of the files, from the folder; links are not followed."""
-        for folder, folders, files in os.walk(self._root):
+        for folder, folders, names in os.walk(self._root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(files):
+            for name in sorted(names):
                 if name.lower().endswith(".md") and not name.startswith("."):
                     yield Path(folder, name).relative_to(self._root).as_posix()
 
@@ -687,25 +687,17 @@ class Markdown:
         folder = target.parent.resolve()
         if not folder.is_relative_to(self._root):
             raise ActionError(f"'{self._shown}/{page.name}' lies outside of the folder")
-        temporary = folder / f".{target.name}.{secrets.token_hex(4)}.tmp"
         try:
-            with open(temporary, "xb") as file:
-                if before is not None:
-                    os.chmod(temporary, stat.S_IMODE(target.lstat().st_mode))
-                file.write(page.text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            if before is not None and self._text(page.name) != before.text:
-                return False
-            os.replace(temporary, folder / target.name)
+            return files.put(
+                folder / target.name,
+                page.text.encode(),
+                mode=0o666,
+                still=None if before is None else lambda: self._text(page.name) == before.text,
+            )
         except (FileNotFoundError, UnicodeError, _Unreadable):
             if before is None:
                 raise
             return False  # it was moved or written under our hands: look again
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(folder)
-        return True
 
     def _document(self, page: _Page) -> Document:
         return Document(
@@ -796,11 +788,3 @@ def _published_by_us(page: _Page, content: str | None) -> bool:
 def _preference(name: str, local: str) -> tuple[bool, str]:
     """Order files that claim the same id: the one that is named for it comes first."""
     return not name.endswith(f"{local}.md"), name
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, field_validator
 
-from actions.providers import blocks
+from actions.providers import blocks, files
 from actions.providers.blocks import Span
 from engine import calendars
 from engine.domain import ComponentState, StatusEntry, StatusImpact, StatusState, StatusUpdate
@@ -674,30 +674,14 @@ class StaticPage:
     def _write(self, name: str, data: bytes) -> None:
         """Put a file in place as a whole, where it says something else."""
         target = self._root / name
-        temporary = target.with_name(f".{target.name}.tmp")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.parent.resolve().is_relative_to(self._root.resolve()):
                 raise ActionError(f"'{self._options.folder}/{name}' lies outside of the folder")
-            if self._content(name) == data:
-                return
-            temporary.unlink(missing_ok=True)  # of an attempt that was killed
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-            _sync_folder(target.parent)
+            if self._content(name) != data:
+                files.put(target, data)
         except OSError as error:
             raise ActionError(f"'{self._options.folder}/{name}' cannot be written: {error.strerror}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 Static: Provider = provider("static", StaticOptions, serves=("status_page",))(cast(Any, StaticPage))

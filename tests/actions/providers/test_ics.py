@@ -356,13 +356,6 @@ async def test_a_review_that_took_the_time_meanwhile_is_not_booked_over(ics, con
     assert len(list((connection.folder / "reviews").iterdir())) == 4
 
 
-async def test_what_a_killed_attempt_left_does_not_stand_in_the_way(ics, connection):
-    (connection.folder / "reviews").mkdir()
-    (connection.folder / "reviews" / ".review-tok1.ics.tmp").write_text("half")
-    await book(ics)
-    assert [path.name for path in (connection.folder / "reviews").iterdir()] == ["review-tok1.ics"]
-
-
 async def test_invitations_may_lie_beside_peoples_calendars(connection):
     ics = Ics.build(IcsOptions(out="calendars"), connection)
     keep(

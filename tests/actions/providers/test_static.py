@@ -402,13 +402,6 @@ async def test_a_file_that_says_the_same_is_not_written_again(page, connection):
     assert (connection.folder / "status" / "incidents" / "tok1.html").stat().st_ino == before
 
 
-async def test_what_a_killed_attempt_left_does_not_stand_in_the_way(page, connection):
-    (connection.folder / "status").mkdir()
-    (connection.folder / "status" / ".index.html.tmp").write_text("half")
-    await opened(page)
-    Page(read(connection))
-
-
 async def test_web_servers_may_read_the_files(page, connection):
     await opened(page)
     modes = {path.stat().st_mode & 0o777 for path in (connection.folder / "status").rglob("*") if path.is_file()}
