@@ -1,7 +1,7 @@
 """Google Docs as the package `extradoc` plays it, mended where it falls short of what Google documents.
 
 Mended are: bullets, which take the nesting of their paragraphs from leading tabs and remove these; mentions of people,
-which take one unit of room; and what `documents.get` gives of a document's first tab.
+which take one unit of room; named ranges, which move with their text; and what `documents.get` gives of the first tab.
 """
 
 from __future__ import annotations
@@ -52,12 +52,33 @@ class DocsStandIn:
                 (kind,) = request
                 mended = getattr(self, f"_{kind}", None)
                 for one in mended(request[kind]) if mended else [request]:
-                    replies += self._mock._batch_update_raw([one])["replies"]
+                    replies += self._do(one)
         except Exception:
             self._mock = MockGoogleDocsAPI(Document.model_validate(before[0]))
             self._people = before[1]
             raise
         return {"documentId": before[0]["documentId"], "replies": replies}
+
+    def _do(self, request: dict[str, Any]) -> list[dict[str, Any]]:
+        """Carry out one edit; named ranges move with their text."""
+        before = self._body()[-1]["endIndex"]
+        replies = self._mock._batch_update_raw([request])["replies"]
+        grown = self._body()[-1]["endIndex"] - before
+        (told,) = request.values()
+        if grown:
+            place = told.get("location") or told.get("range") or told["tableCellLocation"]["tableStartLocation"]
+            self._move(int(place.get("index", place.get("startIndex"))), grown)
+        return replies
+
+    def _move(self, at: int, grown: int) -> None:
+        """Move what named ranges name, after an insertion or (where it is negative) a deletion."""
+        groups = self._mock._document["tabs"][0]["documentTab"].get("namedRanges", {}).values()
+        for one in (place for group in groups for each in group["namedRanges"] for place in each["ranges"]):
+            for name, moves in (("startIndex", at <= one["startIndex"]), ("endIndex", at < one["endIndex"])):
+                if grown < 0:
+                    one[name] -= max(0, min(one[name] - at, -grown))
+                elif moves:
+                    one[name] += grown
 
     def _body(self) -> list[dict[str, Any]]:
         return self._mock._document["tabs"][0]["documentTab"]["body"]["content"]
@@ -72,7 +93,7 @@ class DocsStandIn:
                 before += _upto(text, room).count(_CHIP)
         self._people.insert(before, request["personProperties"]["email"])
         # the stand-in strips the sign as Google does, so it is put in behind its back
-        self._mock._batch_update_raw([{"insertText": {"location": {"index": index}, "text": "\u2603"}}])
+        self._do({"insertText": {"location": {"index": index}, "text": "\u2603"}})
         for paragraph in _paragraphs(self._body()):
             for element in paragraph["elements"]:
                 if "textRun" in element:
