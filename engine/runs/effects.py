@@ -354,14 +354,16 @@ def _closed(turn: Turn, path: str, leaf: Leaf, answer: Mapping[str, Any]) -> Map
 
 
 def abandon(turn: Turn, around: str) -> None:
-    """Close what is waited for at a path and under it: questions without an answer, attempts that were to come."""
+    """Close what is waited for at a path and under it: what is held, questions without an answer, further attempts."""
     for path, leaf in list(turn.state.leaves.items()):
         if path.startswith(IN_DOUBT) and path != around:  # the owner is told whatever becomes of the run
             continue
-        if leaf.status in ("pending", "retry", "held") and leaf.identity and (path == around or within(path, around)):
+        if leaf.status not in ("pending", "retry", "held") or not (path == around or within(path, around)):
+            continue
+        if leaf.identity:
             error = {"message": "nobody waits for it any more", "step": path, "code": "abandoned"}
             turn.commands.append(Close(path, leaf.identity, leaf.attempt, error=leaf.error or error))
-            turn.put(path, "closed")
+        turn.put(path, "closed")
 
 
 # --- attempts --------------------------------------------------------------------------------------------------------

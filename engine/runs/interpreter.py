@@ -356,8 +356,12 @@ class _Walk:
                 pause = self.state.pauses[path]
             if pause.done is not None:
                 return {"failed": False, "error": None, **(outputs or {}), "done": pause.done}
-            self._iteration(step, path, env, pause.count + 1)
-            self._after_iteration(step, path, env.naming(iteration=pause.count + 1), pause.count + 1)
+            try:
+                self._iteration(step, path, env, pause.count + 1)
+            except Blocked:
+                self._listen_while_held(step, path, here, pause)
+                raise
+            self._after_iteration(step, path, env.naming(iteration=pause.count + 1), pause)
 
     def _iteration(self, step: Step, path: str, env: Env, count: int) -> Any:
         if count == 0:
@@ -374,9 +378,13 @@ class _Walk:
         return bool(leaves) and all(leaf.status == "held" for leaf in leaves)
 
     def _begin_iteration(self, step: Step, path: str, env: Env, pause: Pause) -> None:
-        """Go on to the next iteration, or to the end where `until` came true in the pause; blocks while it lasts."""
+        """Go on to the next iteration, or to the end where `until` came true in the pause; blocks while it lasts.
+
+        An iteration that is held is still in the pause before it.
+        """
         assert step.repeat is not None
-        if self._is_over(step, path, env, pause.count, looks=pause.count > 0 and not pause.running):
+        if self._is_over(step, path, env, pause.count, looks=pause.count > 0):
+            effects.abandon(self.turn, f"{path}#{pause.count + 1}")
             self.turn.commands.append(Unlisten(path))
         elif pause.due is not None and self.view.now < pause.due:
             raise Blocked
@@ -384,9 +392,19 @@ class _Walk:
             self.turn.put(path, "begun", {"n": pause.count})
             self.turn.commands.append(Unlisten(path))
 
-    def _after_iteration(self, step: Step, path: str, env: Env, count: int) -> None:
-        repeat = step.repeat
+    def _listen_while_held(self, step: Step, path: str, env: Env, pause: Pause) -> None:
+        """Hear of what ends a repeat also while its next iteration is held."""
+        until = step.repeat.until if step.repeat is not None else None
+        if until is None or not until.events or pause.listens or not self._is_held(f"{path}#{pause.count + 1}"):
+            return
+        self.turn.put(path, "begun", {"n": pause.count, "listens": True})
+        waits.listen(self.turn, step, path, env, None, until)
+
+    def _after_iteration(self, step: Step, path: str, env: Env, pause: Pause) -> None:
+        repeat, count = step.repeat, pause.count + 1
         assert repeat is not None
+        if pause.listens:
+            self.turn.commands.append(Unlisten(path))
         if self._is_over(step, path, env, count, looks=True):
             return
         if count >= repeat.max:

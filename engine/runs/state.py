@@ -91,6 +91,7 @@ class Pause:
     count: int
     due: datetime | None = None
     running: bool = False  #: whether the next iteration has begun
+    listens: bool = False  #: whether it listens for `until` although that has begun, because something holds it
     done: bool | None = None  #: whether `until` came true; None while it goes on
 
 
@@ -193,7 +194,7 @@ class RunState:
             elif leaf.status == "retry":
                 leaf.due = None
         for pause in self.pauses.values():
-            pause.due = None
+            pause.due, pause.listens = None, False
 
     def _by_path(self) -> tuple[dict[str, Any], ...]:
         return (
@@ -242,7 +243,7 @@ _APPLY: dict[str, Callable[[RunState, str, Mapping[str, Any]], None]] = {
     "done": lambda s, p, d: s._leaf(p, "done", d),
     "failed": lambda s, p, d: s._leaf(p, "failed", d),
     "iterated": lambda s, p, d: s.pauses.__setitem__(p, Pause(d["n"], d.get("due"))),
-    "begun": lambda s, p, d: s.pauses.__setitem__(p, Pause(d["n"], running=True)),
+    "begun": lambda s, p, d: s.pauses.__setitem__(p, Pause(d["n"], None, True, d.get("listens", False))),
     "repeated": RunState._repeated,
     "stopping": lambda s, p, d: setattr(s, "stopping", d),
     "failing": lambda s, p, d: setattr(s, "failing", d),

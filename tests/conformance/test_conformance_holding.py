@@ -238,6 +238,77 @@ steps:
         assert world.said == ["on"]
 
 
+#: A repeat, and what its run waits for after it; the office opens in an hour.
+REPEATED = """
+during: office
+steps:
+  - id: remind
+    uses: chat.post
+    with: {text: "${{ iteration }}"}
+    repeat:
+      every: 10h
+      max: 3
+      until: {document.published: event.document.id == "docs:report"}
+  - wait: 30d
+"""
+
+
+async def test_an_event_ends_a_repeat_at_once_while_its_first_iteration_is_held(site):
+    async with site(REPEATED) as world:
+        await world.declared()
+        assert world.state == "held"
+        await world.published("other")
+        assert world.state == "held"
+        await world.published("report")
+        assert world.state == "waiting"
+        await world.move("2d")
+        assert world.said == []
+
+
+async def test_an_event_ends_a_repeat_at_once_while_a_later_iteration_is_held(site):
+    async with site(REPEATED) as world:
+        await world.declared()
+        await world.move("13h")
+        assert (world.said, world.state) == (["1"], "held")
+        await world.published("report")
+        assert world.state == "waiting"
+        await world.move("2d")
+        assert world.said == ["1"]
+
+
+async def test_an_event_that_came_while_the_engine_was_down_ends_a_repeat_that_is_held(site):
+    async with site(REPEATED) as world:
+        await world.declared()
+        await world.is_down_for("10m", world.published_fact("report"))
+        assert (world.said, world.state) == ([], "waiting")
+
+
+async def test_a_condition_that_comes_true_while_a_later_iteration_is_held_ends_the_repeat(site):
+    until = 'until: {document.published: event.document.id == "docs:report"}'
+    async with site(REPEATED.replace(until, "until: incident.severity == 'sev4'")) as world:
+        await world.declared()
+        await world.move("13h")
+        assert (world.said, world.state) == (["1"], "held")
+        await world.incident("updated", severity="sev4")
+        assert world.state == "waiting"
+        await world.move("2d")
+        assert world.said == ["1"]
+
+
+async def test_a_run_whose_held_effect_timed_out_is_held_no_more(site):
+    async with site("""
+during: office
+steps:
+  - timeout: 30m
+    continue_on_error: true
+    steps: [{uses: chat.post, with: {text: late}}]
+  - wait: 30d
+""") as world:
+        await world.declared()
+        await world.move("31m")
+        assert world.state == "waiting"
+
+
 # --- pause and resume ---
 
 PAUSED = "steps: [{uses: chat.post, with: {text: '${{ incident.title }} ${{ incident.severity }}'}}]"

@@ -69,6 +69,7 @@ class Call:
     shared: str | None = None
     goes_on: bool = False  #: continue_on_error
     question: bool = False
+    unless: Callable[[], bool] | None = None  #: what ends a repeat while the next iteration is held; it is `OVER` then
     status: str = "new"  #: new held cut waits retry looking parked pending done failed
     attempt: int = 1
     due: datetime | None = None
@@ -112,6 +113,10 @@ class Task:
     script: Script
     wants: Call | Wait | Look | Each | None = None
     over: bool = False
+
+
+#: What a call gives that was held and is wanted no more.
+OVER = object()
 
 
 class Blocked(Exception):
@@ -381,7 +386,7 @@ class Model:
             case Wait():
                 return self._waited(run, wants)
             case Look():
-                return self._find(run, wants.event)
+                return self.find(run, wants.event)
             case Each():
                 return self._each(run, wants)
 
@@ -404,7 +409,7 @@ class Model:
         if not wait.begun:
             wait.begun = True
             wait.due = self.now + wait.length if wait.length is not None else None
-        if wait.event is not None and self._find(run, wait.event):
+        if wait.event is not None and self.find(run, wait.event):
             return False
         if wait.holds is not None and wait.holds():
             return False
@@ -412,7 +417,7 @@ class Model:
             return True
         raise Blocked
 
-    def _find(self, run: Run, fits: Callable[[Happened], bool]) -> bool:
+    def find(self, run: Run, fits: Callable[[Happened], bool]) -> bool:
         """Look back for the first event that fits; one that is found is taken."""
         for number, event in enumerate(self.events):
             in_round = number > run.since or (number > run.first and event.subject in run.made)
@@ -431,6 +436,9 @@ class Model:
 
     def _effect(self, run: Run, call: Call) -> Any:
         identity = self.identity(run, call)
+        if call.status == "held" and call.unless is not None and call.unless():
+            call.status, call.kept_back, call.due = "done", False, None
+            return OVER
         if call.status in ("new", "waits") or (call.status == "held" and self._is_due(call)):
             known = self.effects.get(identity)
             mine = known is None or known[1] is call or known[1].status == "failed"
@@ -713,8 +721,8 @@ def settle(run: Run, model: Model) -> Script:
         if (yield Look(published)):
             return
         run.more = count < 3
-        yield Call("set_nudge", "once", severity, marks=f"#{count}")
-        if (yield Look(published)) or count == 3 or not (yield Wait(30 * MINUTE, published)):
+        nudge = Call("set_nudge", "once", severity, marks=f"#{count}", unless=lambda: model.find(run, published))
+        if (yield nudge) is OVER or (yield Look(published)) or count == 3 or not (yield Wait(30 * MINUTE, published)):
             return
 
 
@@ -762,8 +770,8 @@ def again(run: Run, model: Model) -> Script:
         return severity() == "sev3"
 
     for count in (1, 2, 3):
-        yield Call("aga_post", "once", severity, marks=f"#{count}")
-        if low() or count == 3 or not (yield Wait(10 * MINUTE, holds=low)):
+        post = Call("aga_post", "once", severity, marks=f"#{count}", unless=low if count > 1 else None)
+        if (yield post) is OVER or low() or count == 3 or not (yield Wait(10 * MINUTE, holds=low)):
             break
     yield Call("aga_end", "found", severity)
 
