@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import cast
 
-from actions import calendar, chat, document, event, http, incident, status_page, ticket
+from actions import calendar, chat, document, event, http, incident, meeting, status_page, ticket
 from actions.providers.console import Console
 from actions.providers.http import Http
 from actions.providers.ics import Ics
 from actions.providers.jira import JiraProvider
+from actions.providers.jitsi import Jitsi
 from actions.providers.local import Local
 from actions.providers.markdown import Markdown
 from actions.providers.pagerduty import PagerDuty
@@ -32,6 +33,7 @@ ALL: tuple[Declaration, ...] = (
     incident.resolve,
     incident.subscribe,
     incident.update,
+    *meeting.ALL,
     *status_page.ALL,
     ticket.close,
     ticket.comment,
@@ -42,6 +44,7 @@ ALL: tuple[Declaration, ...] = (
     Http,
     Ics,
     JiraProvider,
+    Jitsi,
     Local,
     cast(Provider, Markdown),  # a type checker does not see that a decorator replaced the class
     PagerDuty,

@@ -85,7 +85,7 @@ class AssignRole(Params):
 @action("incident.assign", AssignRole, returns=domain.Incident, lasts=True, via=None, effect=EffectClass.OWN_ROWS)
 async def assign(params: AssignRole, ctx: Context) -> domain.Incident:
     """Write the role in the commit of this effect's result."""
-    incident = await _incident(params.incident, ctx)
+    incident = await named_incident(params.incident, ctx)
     ctx.effect.emit(OURSELVES, _fact(incident, ctx, fields={"roles": {params.role: params.to}}))
     return replace(incident, roles={**incident.roles, params.role: params.to})
 
@@ -145,7 +145,7 @@ def class_of_note(params: NoteIncident) -> EffectClass | None:
 @action("incident.note", NoteIncident, returns=domain.Incident, lasts=False, effect=class_of_note)
 async def note(params: NoteIncident, ctx: Context) -> domain.Incident:
     """Hand the note to the source where that is asked for, and write it in the commit of this effect's result."""
-    incident = await _incident(params.incident, ctx)
+    incident = await named_incident(params.incident, ctx)
     if params.at_source:
         await ctx.incidents.note(incident.id, params.text, effect=ctx.effect)
     ctx.effect.emit(OURSELVES, _fact(incident, ctx, note=params.text))
@@ -197,7 +197,7 @@ class MergeIncident(Params):
 @action("incident.merge", MergeIncident, returns=domain.Incident, lasts=True, via=None, effect=EffectClass.OWN_ROWS)
 async def merge(params: MergeIncident, ctx: Context) -> domain.Incident:
     """Write on both that they are one, in the commit of this effect's result; give the one that is kept."""
-    duplicate, kept = await _incident(params.incident, ctx), await _incident(params.into, ctx)
+    duplicate, kept = await named_incident(params.incident, ctx), await named_incident(params.into, ctx)
     if duplicate.merged_into == kept.id:
         return kept
     if duplicate.id == kept.id:
@@ -241,7 +241,7 @@ class SubscribeToIncident(Params):
 )
 async def subscribe(params: SubscribeToIncident, ctx: Context) -> domain.Incident:
     """Write them in the commit of this effect's result. It is nothing done about the incident itself."""
-    incident = await _incident(params.incident, ctx)
+    incident = await named_incident(params.incident, ctx)
     known = {ctx.people.join(person).id for person in incident.subscribers}
     new = tuple({person.id: person for person in params.people if person.id not in known}.values())
     if not new:
@@ -271,7 +271,12 @@ def _name(ref: domain.Incident | str | None, ctx: Context) -> str:
     return ctx.incident.id
 
 
-async def _incident(ref: domain.Incident | str | None, ctx: Context) -> domain.Incident:
+async def named_incident(ref: domain.Incident | str | None, ctx: Context) -> domain.Incident:
+    """Give the named incident, or the one the run is about.
+
+    Raises:
+        ActionError: there is none.
+    """
     if isinstance(ref, domain.Incident):
         return ref
     name = _name(ref, ctx)

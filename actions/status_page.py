@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from actions.incident import named_incident
 from engine.domain import ComponentState, Incident, StatusEntry, StatusImpact, StatusState, StatusUpdate
 from engine.plugins import ActionError, Context, Field, IncidentRef, Params, StatusEntryRef, Text, action
 
@@ -78,7 +79,7 @@ class CreateEntry(Params):
 @action("status_page.create", CreateEntry, returns=StatusEntry, lasts=True)
 async def create(params: CreateEntry, ctx: Context) -> StatusEntry:
     """Hand the entry to the status page."""
-    incident = await _incident(params.incident, ctx)
+    incident = ctx.incident if params.incident is None else await named_incident(params.incident, ctx)
     _refuse_private(incident, params.private)
     news = StatusUpdate(params.text, state=params.state, impact=params.impact, components=params.components)
     return await ctx.status_page.create(
@@ -146,18 +147,6 @@ def _entry(ref: StatusEntry | str | None, incident: Incident | None) -> str:
         return incident.status_page.id
     what = f"{incident.key} has no entry on a status page" if incident else "the run is about no incident"
     raise ActionError(f"{what}: name one with 'entry'", code="not-found")
-
-
-async def _incident(ref: Incident | str | None, ctx: Context) -> Incident | None:
-    own = ctx.incident
-    if ref is None or isinstance(ref, Incident):
-        return ref or own
-    if own is not None and ref.strip() in (own.id, own.key):
-        return own
-    found = await ctx.incidents.get(ref.strip())
-    if not isinstance(found, Incident):
-        raise ActionError(f"no incident is called '{ref}': give the incident itself, such as ${{{{ incident }}}}")
-    return found
 
 
 def _refuse_private(incident: Incident | None, allowed: bool) -> None:

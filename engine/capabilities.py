@@ -18,6 +18,7 @@ from engine.domain import (
     Document,
     Entry,
     Incident,
+    Meeting,
     Person,
     Review,
     Service,
@@ -344,6 +345,23 @@ class StatusPages(Protocol):
         """Give an entry by its id."""
 
 
+class Meetings(Protocol):
+    """Open video calls that people join by a link.
+
+    A provider has the incident say what its meeting is (`plugins.tell_incident`) wherever it gives one for an effect,
+    `find` included.
+    """
+
+    async def create(self, title: str, *, people: Sequence[Person], incident: str | None, effect: Effect) -> Meeting:
+        """Open a meeting that can be joined at once; `people` are invited where the service invites."""
+
+    async def end(self, meeting: str, *, effect: Effect) -> Meeting:
+        """End a meeting as far as the service lets it be ended. One that was ended stays so."""
+
+    async def get(self, meeting: str) -> Meeting | None:
+        """Give a meeting by its id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shift:
     """Who is on call in a rotation: from when, and up to when as planned."""
@@ -413,6 +431,7 @@ CAPABILITIES: Mapping[str, type[Any]] = {
     "calendar": Calendar,
     "incident": Incidents,
     "status_page": StatusPages,
+    "meeting": Meetings,
     "on_call": OnCall,
     "people": People,
     "http": Http,
@@ -426,6 +445,7 @@ DEFAULT_PROVIDERS: Mapping[str, str] = {
     "calendar": "ics",
     "incident": "local",
     "status_page": "static",
+    "meeting": "jitsi",
     "on_call": "roster",
     "people": "roster",
     "http": "http",

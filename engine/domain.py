@@ -127,6 +127,18 @@ class StatusUpdate:
     components: Mapping[str, ComponentState | None] = field(default_factory=dict)  #: by component or service
 
 
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """A video call that people join by a link, such as an incident's bridge."""
+
+    id: str  #: with its connection: `jitsi:k3v9…`
+    title: str
+    url: str | None = None
+    incident: str | None = None  #: the incident's id
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
 IncidentStatus = Literal["declared", "acknowledged", "mitigated", "resolved"]
 
 
@@ -148,6 +160,7 @@ class Incident:
     subscribers: tuple[Person, ...] = ()
     channel: str | None = None
     status_page: StatusEntry | None = None
+    meeting: Meeting | None = None
     started_at: datetime | None = None  #: when the impact began
     declared_at: datetime | None = None
     acknowledged_at: datetime | None = None
@@ -264,7 +277,9 @@ SUBJECTS: Mapping[str, type[Any]] = types.MappingProxyType(
 #: Fields that the engine owns, whatever the source says of the rest (PROMISES, "State of a subject").
 ENGINE_OWNED: Mapping[str, frozenset[str]] = types.MappingProxyType(
     {
-        "incident": frozenset({"roles", "channel", "subscribers", "status_page", "active_at", "merged_into"}),
+        "incident": frozenset(
+            {"roles", "channel", "subscribers", "status_page", "meeting", "active_at", "merged_into"}
+        ),
         "ticket": frozenset({"incident", "document"}),
         "alert": frozenset(),
         "document": frozenset(),
@@ -321,6 +336,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "timeline": _d("list[entry]", "What happened, in its duplicates too, in order."),
         "action_items": _d("list[ticket]", "The tickets that came of it and of its duplicates."),
         "status_page": _f("status_entry", "Its entry on the status page, the newest where there are several."),
+        "meeting": _f("meeting", "Its bridge: the call in which it is worked on, the newest where there are several."),
         "started_at": _f("instant", "When the impact began."),
         "declared_at": _f("instant", "When it was declared."),
         "acknowledged_at": _f("instant", "When somebody took it."),
@@ -421,6 +437,15 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "resolved_at": _f("instant", "When the page said that it is over."),
         "left_out": _f("list[text]", "What was named as affected and is no component of the page."),
     },
+    "meeting": {
+        "id": _f("text", "Its id, with the connection that keeps it."),
+        "title": _f("text", "What it is called."),
+        "url": _f("text", "Where to join."),
+        "open": _d("boolean", "Whether it was not ended."),
+        "incident": _d("incident", "The incident it is held for."),
+        "created_at": _f("instant", "When it was opened."),
+        "ended_at": _f("instant", "When it was ended."),
+    },
     "entry": {
         "at": _f("instant", "When."),
         "text": _f("text", "What happened."),
@@ -466,6 +491,7 @@ RECORDS: Mapping[str, type[Any]] = types.MappingProxyType(
         "service": Service,
         "entry": Entry,
         "status_entry": StatusEntry,
+        "meeting": Meeting,
         "action_item": ActionItem,
         "event": Event,
     }

@@ -49,6 +49,7 @@ __all__ = [
     "IncidentRef",
     "Instant",
     "Look",
+    "MeetingRef",
     "Options",
     "Params",
     "Pending",
@@ -205,7 +206,8 @@ def _template(value: Any) -> RenderedTemplate:
 
 #: Somebody: a person from an expression, a roster key or an e-mail address.
 Person = Annotated[domain.Person, PlainValidator(_person), WithJsonSchema({"type": "string", "x-kind": "person"})]
-#: An incident, a ticket, a document, a review, an entry of a status page: the record itself, or its id or key.
+#: An incident, a ticket, a document, a review, an entry of a status page, a meeting: the record itself, or its id or
+#: key.
 IncidentRef = Annotated[
     domain.Incident | str,
     PlainValidator(_reference(domain.Incident, "an incident")),
@@ -230,6 +232,11 @@ StatusEntryRef = Annotated[
     domain.StatusEntry | str,
     PlainValidator(_reference(domain.StatusEntry, "an entry of a status page")),
     WithJsonSchema({"type": "string", "x-kind": "status_entry"}),
+]
+MeetingRef = Annotated[
+    domain.Meeting | str,
+    PlainValidator(_reference(domain.Meeting, "a meeting")),
+    WithJsonSchema({"type": "string", "x-kind": "meeting"}),
 ]
 #: A length of time, such as 45m or 5bd.
 Duration = Annotated[
@@ -391,6 +398,8 @@ class Context(Protocol):
     @property
     def status_page(self) -> capabilities.StatusPages: ...
     @property
+    def meetings(self) -> capabilities.Meetings: ...
+    @property
     def on_call(self) -> capabilities.OnCall: ...
     @property
     def people(self) -> capabilities.People: ...
@@ -418,16 +427,17 @@ DeclaredClass = EffectClass | Callable[[Any], EffectClass | None]
 OURSELVES = "hotwash"
 
 
-def tell_incident(entry: domain.StatusEntry, effect: Effect) -> None:
-    """Have an entry's incident say, in the commit of the effect's result, what it is called on the status page."""
-    if entry.incident is None:
+def tell_incident(record: domain.StatusEntry | domain.Meeting, effect: Effect) -> None:
+    """Have an incident say, in the commit of the effect's result, what its status page entry or its meeting is."""
+    if record.incident is None:
         return
+    name = "status_page" if isinstance(record, domain.StatusEntry) else "meeting"
     fact = Fact(
         "incident.updated",
         effect.at,
         subject_type="incident",
-        subject=entry.incident,
-        fields={"status_page": entry},
+        subject=record.incident,
+        fields={name: record},
         actor=effect.actor,
         own=effect.actor is None,
         engine=True,

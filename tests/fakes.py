@@ -148,6 +148,7 @@ class FakeContext:
     calendar: Any = None
     incidents: Any = None
     status_page: Any = None
+    meetings: Any = None
     on_call: Any = None
     http: Any = None
 

@@ -42,6 +42,7 @@ use:
   calendar: ics  # people's calendars are read from calendars/, invitations are written to reviews/
   chat: console  # printed, and kept in an inbox
   status_page: static  # a page and its RSS feed in status/, from its first entry on
+  meeting: jitsi  # links to rooms of meet.jit.si
 
 calendars:
   office:

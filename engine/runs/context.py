@@ -46,6 +46,7 @@ class ActionContext:
     calendar = property(lambda self: self._serve("calendar"))
     incidents = property(lambda self: self._serve("incident"))
     status_page = property(lambda self: self._serve("status_page"))
+    meetings = property(lambda self: self._serve("meeting"))
     on_call = property(lambda self: self._serve("on_call"))
     people = property(lambda self: self._hub.directory.people)
     http = property(lambda self: self._serve("http"))

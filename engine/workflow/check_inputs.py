@@ -360,7 +360,7 @@ def look_up(report: Report, kind: str, node: Scalar, severity: Literal["error", 
 
 # --- kinds of expressions --------------------------------------------------------------------------------------------
 
-_RECORDS_AS_TEXT = frozenset({"person", "incident", "ticket", "document", "review", "status_entry"})
+_RECORDS_AS_TEXT = frozenset({"person", "incident", "ticket", "document", "review", "status_entry", "meeting"})
 _PRINTABLE_NOT = ("list[", "map[", "event", "group", "error")
 
 
