@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from engine.clock import Clock
 from engine.config import Config
 from engine.intake import Accepted, Intake
 from engine.log import Tellers
-from engine.plugins import Catalogue, Fact
+from engine.plugins import Catalogue, Fact, Received
 from engine.polls import Polls
 from engine.problems import Problem
 from engine.runs.dispatch.embedded import EmbeddedDispatcher
@@ -51,9 +52,12 @@ class Application:
     sources: Mapping[str, Any]  #: inbound adapters by connection
     tell: Tellers
     disabled: Mapping[str, str] = field(default_factory=dict)  #: connections that are not used, and why
+    #: take in what a source fetched itself; give the body to answer with
+    take: Callable[[Application, str, Received], Awaitable[Mapping[str, Any]]] | None = None
     started: bool = False
     #: held by an operation from reading a subject to writing it, so that two people do not undo one another
     operating: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _kept: set[asyncio.Task[Any]] = field(default_factory=set)  #: what is being done for those who asked for it
 
     async def start(self) -> None:
         """Load the workflows and take up what was going on."""
@@ -66,6 +70,18 @@ class Application:
         await self.dispatcher.start()
         await self.polls.start()
         self.forgetting.start()
+        await self.start_sources()
+
+    async def start_sources(self) -> None:
+        """Have the sources begin that fetch themselves what comes in."""
+        for name, source in self.sources.items():
+            if self.take is not None and hasattr(source, "astart"):
+                await source.astart(partial(self.take, self, name))
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Hold on to what somebody asked for until it is done; stopping waits for it."""
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
 
     async def reload(self) -> Sequence[Problem]:
         """Read the workflow files again; give what is wrong with them. Good earlier versions stay."""
@@ -94,6 +110,10 @@ class Application:
     async def stop(self, patience: float = 20.0) -> None:
         """Begin nothing new; let effects in flight end, or leave them as written-down intents; release the file."""
         try:
+            for source in self.sources.values():
+                if hasattr(source, "aclose"):
+                    await source.aclose()
+            await self._let_end(patience)
             if self.started:
                 await self.forgetting.stop()
                 await self.polls.stop()
@@ -105,6 +125,15 @@ class Application:
         finally:
             self.journal.close()
             self.lock.release()
+
+    async def _let_end(self, patience: float) -> None:
+        """Let what people asked for end, as long as there is time."""
+        kept = list(self._kept)
+        if kept:
+            await asyncio.wait(kept, timeout=patience)
+            for task in kept:
+                task.cancel()
+            await asyncio.gather(*kept, return_exceptions=True)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Application]:
@@ -122,7 +151,7 @@ class Application:
     @property
     def idle(self) -> bool:
         """Whether nothing can happen before the clock moves or something comes in."""
-        if not (self.intake.idle and self.dispatcher.idle and self.polls.idle and self.forgetting.idle):
+        if self._kept or not (self.intake.idle and self.dispatcher.idle and self.polls.idle and self.forgetting.idle):
             return False
         due = self.next_due()
         return due is None or due > self.clock.now()

@@ -86,13 +86,21 @@ class Roster:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of an incident's timeline: what happened, when, and who or what did it."""
+    """One line of an incident's timeline: what happened, when, and who or what did it.
+
+    One with an `id` may be said again: edited, or withdrawn. What was said last is what it is.
+    """
 
     at: datetime
     text: str
-    kind: str = "note"  #: transition, note, message, effect
+    kind: str = "note"  #: transition, note, message, effect; of a chat also: reaction, pin, join, leave, channel
     by: Person | None = None
     url: str | None = None
+    id: str | None = None  #: what it is where it was captured: `C024BE91L/1772442000.000100`
+    about: str | None = None  #: the id of the entry that it answers or marks
+    edited: datetime | None = None
+    withdrawn: datetime | None = None  #: when it was deleted or taken back; its text is gone then
+    marks: tuple[str, ...] = ()  #: what people marked it as: timeline, opportunity, action_item
 
 
 StatusState = Literal["investigating", "identified", "monitoring", "resolved"]
@@ -449,9 +457,16 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
     "entry": {
         "at": _f("instant", "When."),
         "text": _f("text", "What happened."),
-        "kind": _f("text", "transition, note, message or effect."),
+        "kind": _f(
+            "text", "transition, note, message or effect; of a chat also reaction, pin, join, leave or channel."
+        ),
         "by": _d("person", "Who did it."),
         "url": _f("text", "Where to see it."),
+        "id": _f("text", "What it is where it was captured; null for what was not captured."),
+        "about": _f("text", "The id of the entry that it answers, or that it marks."),
+        "edited": _f("instant", "When it was last edited."),
+        "withdrawn": _f("instant", "When it was deleted or taken back."),
+        "marks": _f("list[text]", "What people marked it as: timeline, opportunity, action_item."),
     },
     "action_item": {
         "id": _f("text", "Hash of the normalised text of what is to be done."),

@@ -38,8 +38,11 @@ __all__ = [
     "ConnectionBroken",
     "Context",
     "DeclaredClass",
+    "Declined",
+    "Desk",
     "Discreet",
     "DocumentRef",
+    "Done",
     "Due",
     "Duration",
     "Effect",
@@ -48,6 +51,7 @@ __all__ = [
     "Field",
     "IncidentRef",
     "Instant",
+    "Late",
     "Look",
     "MeetingRef",
     "Options",
@@ -56,6 +60,7 @@ __all__ = [
     "Person",
     "Provider",
     "Received",
+    "Record",
     "RetryLater",
     "ReviewRef",
     "Secret",
@@ -687,9 +692,32 @@ class Connection(Protocol):
         """The people file as read."""
 
     @property
+    def record(self) -> Record:
+        """What is known of incidents, whoever keeps them."""
+
+    @property
     def zone(self) -> str: ...
     def say(self, text: str) -> None:
         """Show a line to whoever watches the engine run (the console)."""
+
+
+class Record(Protocol):
+    """What is known of incidents, as committed. Whoever asks must not show what is private to everybody."""
+
+    def incident(self, ref: str) -> domain.Incident | None:
+        """Give an incident by its id or its key, whatever the key's case; None also where several are called that."""
+
+    def incident_in(self, channel: str) -> domain.Incident | None:
+        """Give the incident whose `channel` this is; of several the newest, one that is open before the others."""
+
+    def followed(self, since: datetime) -> Sequence[domain.Incident]:
+        """Give the incidents with a channel that are open, or were resolved after an instant."""
+
+    def timeline(self, incident: domain.Incident) -> Sequence[domain.Entry]:
+        """Give what happened, in order, as people are told."""
+
+    def captured(self, incident: str, entry: str | None = None) -> Sequence[domain.Entry]:
+        """Give what was captured for an incident, each entry as it is now; all of it, or the one with an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -732,13 +760,51 @@ class Unauthorized(Exception):
     """A webhook whose signature or token is missing or wrong; the text says which, never the expected value."""
 
 
+class Declined(Exception):
+    """What somebody asked for was not done; the text says why, in a sentence for them."""
+
+
+class Done(Protocol):
+    """What came of an operation: a sentence for people, and the records that it is about, by name."""
+
+    @property
+    def message(self) -> str: ...
+    @property
+    def data(self) -> Mapping[str, Any]: ...
+
+
+class Desk(Protocol):
+    """What a source may have the engine do for the person who asks for it."""
+
+    async def perform(self, operation: str, actor: domain.Person, **inputs: Any) -> Done:
+        """Do what `hotwash` and the HTTP API do under this name; an input of None is left out.
+
+        Raises:
+            Declined: it was not done, and nothing was changed.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a webhook said: facts, and the body to answer with. `ignored` says why there are none."""
+    """What a webhook said: facts, and the body to answer with. `ignored` says why there are none.
+
+    `work` is what has to be found out or done first: it gives what was received then. A source with a `patience`, in
+    seconds, is answered within that time: by `late` where there is one, else by asking to send it again.
+    """
 
     facts: Sequence[Fact] = ()
     ignored: str | None = None
     response: Mapping[str, Any] | None = None
+    work: Callable[[Desk], Awaitable[Received]] | None = None
+    late: Late | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What a sender is answered when the work takes longer than it waits, and how it hears of the result."""
+
+    response: Mapping[str, Any]
+    tell: Callable[[Received], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -748,7 +814,9 @@ class Source:
     Its class is built with `(options, connection, provider)`, the connection's provider or None, and has:
     `authenticate(headers, body, now)`, which raises `Unauthorized`; `read(headers, body, now) -> Received`, which
     raises ValueError with a sentence where the payload is not what the vendor documents; `sign(body, now) -> headers`.
-    Header names are lower case. `headers` lists those that may be stored.
+    Header names are lower case. `headers` lists those that may be stored. It may have `patience`, the seconds that its
+    vendor waits for an answer, and `async astart(take)` and `async aclose()`, for deliveries that it fetches itself:
+    `take(received)` does with them what is done with a webhook, and gives the body to answer with.
     """
 
     name: str

@@ -18,7 +18,7 @@ from dataclasses import MISSING, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.domain import ENGINE_OWNED, FIELDS, SUBJECTS, Event
+from engine.domain import ENGINE_OWNED, FIELDS, SUBJECTS, Entry, Event
 from engine.plugins import Fact
 from engine.store.codec import decode, digest, dumps, encode, micros, plain_json
 from engine.store.journal import Writing
@@ -169,6 +169,16 @@ def record_ignored(tx: Writing, connection: str, reason: str, now: datetime) -> 
     return _Writer(tx, connection, fact, now, Cause(), None).event(fact.type, None, None, reason=reason)
 
 
+#: The text goes from the events that said an entry before; the one that is being written has a later time.
+_FORGET_NOTE = """
+UPDATE events SET note = json_set(note, '$."~entry".text', '')
+WHERE subject = ? AND json_extract(note, '$."~entry".id') = ? AND time < ?
+"""
+_FORGET_DATA = """
+UPDATE events SET data = json_set(data, '$.text', '') WHERE subject = ? AND json_extract(data, '$.entry') = ?
+"""
+
+
 @dataclass(slots=True)
 class _Writer:
     tx: Writing
@@ -188,6 +198,8 @@ class _Writer:
         fact, cause = self.fact, self.cause
         delivery, note = (self.delivery, fact.note) if not self.told else (None, None)  # the first carries them
         self.told = True
+        if note is not None and (note.edited is not None or note.withdrawn is not None):
+            self._forget_former(note)
         private = self._is_private(after)
         data, actor = encode(fact.data), encode(fact.actor) if fact.actor else None
         uid = new_id("evt", self.now)
@@ -234,6 +246,12 @@ class _Writer:
                 None,
             ),
         )
+
+    def _forget_former(self, note: Entry) -> None:
+        """Take the text of a captured entry that was edited or withdrawn out of what was said of it before."""
+        self.tx.execute(_FORGET_NOTE, (self.fact.subject, note.id, micros(note.withdrawn or note.edited or note.at)))
+        if note.withdrawn is not None:
+            self.tx.execute(_FORGET_DATA, (self.fact.subject, note.id))
 
     def _is_private(self, state: Mapping[str, Any] | None) -> bool:
         """Whether a subject is private, or of an incident that is."""
@@ -397,7 +415,7 @@ def new_id(prefix: str, now: datetime) -> str:
 
 
 #: Events that are told although they change no state.
-_TOLD = frozenset({"ticket.commented", "ticket.stale", "incident.quiet"})
+_TOLD = frozenset({"ticket.commented", "ticket.stale", "incident.quiet", "incident.marked"})
 
 
 def _told(kind: str) -> bool:

@@ -41,6 +41,7 @@ from engine.workflow.source import SourceFile, read_file, read_source
 if TYPE_CHECKING:
     from engine.application import Application
     from engine.store.journal import Direct, Journal, Lock
+    from engine.store.record import Record
 
 BROKEN_PLUGIN = declare(
     "broken-plugin",
@@ -355,10 +356,12 @@ class _Assembly:
         self.config, self.catalogue, self.clock, self.tell, self.lock = config, catalogue, clock, tell, lock
         self.providers: dict[str, Any] = {}
         self.sources: dict[str, Any] = {}
+        self.record: Record
 
     def application(self, database: Path, given: Mapping[str, Any], dry_run: bool) -> Application:
         from engine.application import Application
         from engine.intake import Intake
+        from engine.operations.receiving import answer
         from engine.polls import Polls
         from engine.runs import digests
         from engine.runs.dispatch.embedded import EmbeddedDispatcher
@@ -366,11 +369,13 @@ class _Assembly:
         from engine.runs.hub import Hub
         from engine.store.journal import Journal
         from engine.store.lookups import Directory
+        from engine.store.record import Record
         from engine.store.retention import Forgetting
 
         config = self.config
         journal = Journal(database)
         reader, rows = journal.reader(), journal.reader()
+        self.record = Record(rows, lambda: hub.lookups())
         self._connect(journal, rows, given)
         people = self.people
         directory = Directory(people, config.calendars, config.default_calendar, config.timezone, config.vars)
@@ -429,6 +434,7 @@ class _Assembly:
             self.sources,
             self.tell,
             disabled,
+            answer,
         )
 
     def _watched(self) -> list[Trigger]:
@@ -531,6 +537,10 @@ class _Connection:
         return self.assembly.config.roster
 
     @property
+    def record(self) -> Record:
+        return self.assembly.record
+
+    @property
     def zone(self) -> str:
         return self.assembly.config.timezone
 
@@ -564,6 +574,10 @@ class _Bare:
     @property
     def roster(self) -> Roster:
         return self.config.roster
+
+    @property
+    def record(self) -> Record:
+        raise NotImplementedError("no database is open")
 
     @property
     def zone(self) -> str:

@@ -25,18 +25,24 @@ from engine.operations.base import (
 )
 from engine.operations.connections import CheckConnections, check_connections
 from engine.operations.incidents import (
+    AssignIncident,
     DeclareIncident,
     MergeIncident,
     NamedIncident,
+    NoteIncident,
     Subscription,
+    UpdateIncident,
     acknowledge_incident,
+    assign_incident,
     declare_incident,
     merge_incident,
     mitigate_incident,
+    note_incident,
     reopen_incident,
     resolve_incident,
     subscribe_incident,
     unsubscribe_incident,
+    update_incident,
 )
 from engine.operations.mutes import MutedSubject, MuteSubject, mute_subject, unmute_subject
 from engine.operations.pauses import PauseWorkflow, pause, resume
@@ -80,6 +86,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "mitigate_incident": Operation(mitigate_incident, NamedIncident),
     "resolve_incident": Operation(resolve_incident, NamedIncident),
     "reopen_incident": Operation(reopen_incident, NamedIncident),
+    "update_incident": Operation(update_incident, UpdateIncident),
+    "note_incident": Operation(note_incident, NoteIncident),
+    "assign_incident": Operation(assign_incident, AssignIncident),
     "merge_incident": Operation(merge_incident, MergeIncident),
     "subscribe_incident": Operation(subscribe_incident, Subscription),
     "unsubscribe_incident": Operation(unsubscribe_incident, Subscription),

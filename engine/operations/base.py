@@ -9,15 +9,15 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from engine.application import Application
 from engine.capabilities import People
 from engine.domain import Person
-from engine.plugins import ActionError, ConnectionBroken, Context, Effect, RetryLater
-from engine.store.codec import digest
+from engine.plugins import OURSELVES, ActionError, ConnectionBroken, Context, Effect, RetryLater
+from engine.store.codec import digest, loads
 from engine.store.lookups import PUBLIC, subject_of
 
 T = TypeVar("T")
@@ -47,7 +47,19 @@ class BadInput(OperationError):
 class Inputs(BaseModel):
     """Base of an operation's inputs. Unknown ones are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def _somebody(value: Any) -> str | Person:
+    if isinstance(value, Person) or (isinstance(value, str) and 1 <= len(value.strip()) <= 300):
+        return value
+    raise ValueError("must be a roster key or an e-mail address")
+
+
+#: Somebody: a roster key, an e-mail address, or whom a source knows.
+Somebody = Annotated[str | Person, PlainValidator(_somebody)]
+#: A name for what is asked for: asked again under the same, it is not done twice.
+Once = Annotated[str | None, Field(max_length=500, description="A name for this: asked again, it is not done twice.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +110,15 @@ def actor_of(application: Application, user: str) -> Person:
     return next((person for person in known if person is not None), Person(f"os:{name}", name))
 
 
-def person_of(application: Application, ref: str) -> Person:
-    """Give somebody of the roster.
+def person_of(application: Application, ref: str | Person) -> Person:
+    """Give somebody of the roster; somebody whom a source knows may not be in it.
 
     Raises:
         NotFound: nobody there is called that.
     """
     people = application.hub.directory.people
+    if isinstance(ref, Person):
+        return people.join(ref)
     found = people.person(ref)
     if found is None:
         raise NotFound(f"nobody in the roster is called '{ref}'; {_named([one.id for one in people.people()])}")
@@ -206,6 +220,33 @@ async def act(
         return result, False
     await application.intake.commit(effect.emitted, effect.saved)
     return result, True
+
+
+async def act_once(
+    application: Application, actor: Person, what: str, once: str | None, call: Callable[[Effect], Awaitable[T]]
+) -> tuple[T, bool]:
+    """Do as `act` does, but only the first time that it is asked for under the name `once`; then give what came of it.
+
+    Raises:
+        Refused: the provider will not or cannot do it; nothing was written.
+        StorageUnavailable: nothing was written.
+    """
+    if once is None:
+        return await act(application, actor, what, call)
+    key = f"once/{digest(what, once)}"
+
+    async def keep(effect: Effect) -> T:
+        result = await call(effect)
+        effect.save(OURSELVES, key, {"result": result, "at": effect.at.isoformat()})
+        return result
+
+    async with application.operating:
+        row = application.reader.execute(
+            "SELECT data FROM rows WHERE connection = ? AND key = ?", (OURSELVES, key)
+        ).fetchone()
+        if row is not None:
+            return loads(row["data"])["result"], False
+        return await act(application, actor, what, keep)
 
 
 @dataclass(frozen=True, slots=True)

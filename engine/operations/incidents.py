@@ -11,7 +11,20 @@ from pydantic import AwareDatetime, Field
 
 from engine.application import Application
 from engine.domain import Entry, Incident, Person
-from engine.operations.base import Done, Inputs, Refused, act, act_as, find_kept, find_subject, person_of
+from engine.operations.base import (
+    BadInput,
+    Done,
+    Inputs,
+    Once,
+    Refused,
+    Somebody,
+    act,
+    act_as,
+    act_once,
+    find_kept,
+    find_subject,
+    person_of,
+)
 from engine.plugins import OURSELVES, Effect, Fact
 from engine.store.lookups import subject_of
 from engine.subjects import UNSUBSCRIBED
@@ -28,12 +41,35 @@ class DeclareIncident(Inputs):
     private: bool = Field(default=False, description="Whether only those concerned may see it.")
     summary: str | None = Field(default=None, max_length=4000, description="What is known so far; begins the timeline.")
     started_at: AwareDatetime | None = Field(default=None, description="When the impact began, where it is known.")
+    once: Once = None
 
 
 class NamedIncident(Inputs):
     """An incident that is there."""
 
     incident: str = Field(min_length=1, max_length=300, description="Its id or its key.")
+
+
+class UpdateIncident(NamedIncident):
+    """What shall be different about an incident, at the connection that keeps it."""
+
+    title: str | None = Field(default=None, min_length=1, max_length=300, description="One line.")
+    severity: str | None = Field(default=None, min_length=1, max_length=60, description="Such as sev1.")
+    services: tuple[str, ...] | None = Field(default=None, description="All affected services.")
+    labels: tuple[str, ...] | None = Field(default=None, description="All its labels.")
+
+
+class NoteIncident(NamedIncident):
+    """A line for an incident's timeline."""
+
+    text: str = Field(min_length=1, max_length=4000, description="What happened, in Markdown.")
+
+
+class AssignIncident(NamedIncident):
+    """Who shall have a role of an incident."""
+
+    role: str = Field(pattern=r"^[a-z][a-z0-9_]{0,59}$", description="Name of the role, such as commander.")
+    to: Somebody = Field(description="A roster key or an e-mail address.")
 
 
 class MergeIncident(NamedIncident):
@@ -53,10 +89,11 @@ class Subscription(NamedIncident):
 async def declare_incident(application: Application, actor: Person, params: DeclareIncident) -> Done:
     """Declare an incident."""
     _not_in_the_future(application, params.started_at)
-    incident, _ = await act(
+    incident, changed = await act_once(
         application,
         actor,
         "declare_incident",
+        params.once,
         lambda effect: application.hub.serve("incident", None)[1].declare(
             params.title,
             severity=params.severity,
@@ -69,7 +106,8 @@ async def declare_incident(application: Application, actor: Person, params: Decl
             effect=effect,
         ),
     )
-    return Done(f"{incident.key} is declared: {incident.title}", {"incident": incident})
+    word = "is declared" if changed else "is declared already"
+    return Done(f"{incident.key} {word}: {incident.title}", {"incident": incident})
 
 
 async def acknowledge_incident(application: Application, actor: Person, params: NamedIncident) -> Done:
@@ -94,6 +132,37 @@ async def reopen_incident(application: Application, actor: Person, params: Named
         if found.merged_into is not None and found.status != "resolved":
             return await _part(application, actor, found)
     return await _bring(application, actor, params, "declared", "open again")
+
+
+async def update_incident(application: Application, actor: Person, params: UpdateIncident) -> Done:
+    """Change an incident's title, severity, services or labels."""
+    changes = params.model_dump(exclude={"incident"}, exclude_none=True)
+    if not changes:
+        raise BadInput("nothing to change: give a title, severity, services or labels")
+    async with application.operating:
+        kept = find_subject(application, "incident", params.incident, "update")
+        incident, changed = await act(
+            application,
+            actor,
+            "update_incident",
+            lambda effect: kept.provider.update(kept.record.id, changes, effect=effect),
+        )
+    said = ", ".join(f"{name} {_shown(value)}" for name, value in changes.items())
+    return Done(f"{incident.key} {'has now' if changed else 'had already'} {said}", {"incident": incident})
+
+
+async def note_incident(application: Application, actor: Person, params: NoteIncident) -> Done:
+    """Add a line to an incident's timeline."""
+    found = _find(application, params.incident)
+    await act_as(application, actor, "incident.note", incident=found, text=params.text)
+    return Done(f"{found.key} has the note", {"incident": found})
+
+
+async def assign_incident(application: Application, actor: Person, params: AssignIncident) -> Done:
+    """Give a role of an incident to somebody."""
+    person, found = person_of(application, params.to), _find(application, params.incident)
+    incident, _ = await act_as(application, actor, "incident.assign", incident=found, role=params.role, to=person)
+    return Done(f"{person.name} is {params.role.replace('_', ' ')} of {found.key}", {"incident": incident})
 
 
 async def merge_incident(application: Application, actor: Person, params: MergeIncident) -> Done:
@@ -197,6 +266,10 @@ async def _bring(application: Application, actor: Person, params: NamedIncident,
 def _not_in_the_future(application: Application, started_at: datetime | None) -> None:
     if started_at is not None and started_at > application.clock.now():
         raise Refused(f"the impact cannot have begun in the future: {started_at.isoformat()}")
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else f"'{value}'" if " " in value else str(value)
 
 
 def _names(people: Sequence[Person]) -> str:

@@ -11,7 +11,18 @@ from pydantic import Field
 from engine.application import Application
 from engine.capabilities import TicketDraft
 from engine.domain import Person
-from engine.operations.base import BadInput, Done, Inputs, NotFound, act, find_subject, person_of
+from engine.operations.base import (
+    BadInput,
+    Done,
+    Inputs,
+    NotFound,
+    Once,
+    Somebody,
+    act,
+    act_once,
+    find_subject,
+    person_of,
+)
 from engine.store.lookups import Lookups
 
 _END_OF_DAY = time(23, 59, 59)
@@ -26,9 +37,10 @@ class CreateTicket(Inputs):
     project: str | None = Field(default=None, description="The project to file it under.")
     service: str | None = Field(default=None, description="Name of the service it is about.")
     team: str | None = Field(default=None, description="Name of the team; by default its assignee's.")
-    assignee: str | None = Field(default=None, description="Who works on it: a roster key or an e-mail address.")
+    assignee: Somebody | None = Field(default=None, description="Who works on it: a roster key or an e-mail address.")
     due: str | None = Field(default=None, description="An instant with its zone, or a date: the end of that day.")
     incident: str | None = Field(default=None, description="The incident it comes of, by its id or its key.")
+    once: Once = None
 
 
 class NamedTicket(Inputs):
@@ -68,13 +80,14 @@ async def create_ticket(application: Application, actor: Person, params: CreateT
         due=_due(params.due, application.config.timezone) if params.due else None,
         incident=_incident(application.hub.lookups(), params.incident) if params.incident else None,
     )
-    ticket, _ = await act(
+    ticket, changed = await act_once(
         application,
         actor,
         "create_ticket",
+        params.once,
         lambda effect: application.hub.serve("ticket", None)[1].create(draft, effect=effect),
     )
-    return Done(f"{ticket.key} is filed: {ticket.title}", {"ticket": ticket})
+    return Done(f"{ticket.key} is filed{'' if changed else ' already'}: {ticket.title}", {"ticket": ticket})
 
 
 async def comment_ticket(application: Application, actor: Person, params: CommentTicket) -> Done:

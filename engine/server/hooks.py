@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from engine.application import Application
+from engine.operations.receiving import Unanswered, take
 from engine.plugins import Received, Unauthorized
 from engine.server.answers import Answer, Load, Refusal, failure, read
 
@@ -47,12 +48,17 @@ class Hooks:
         except ValueError as error:
             application.tell("webhook.unreadable", f"{name}: a webhook is refused: {error}", connection=name)
             raise Refusal(400, str(error)) from None
-        accepted = await application.accept(name, received.facts, received.ignored)
+        try:
+            taken = await take(application, name, received)
+        except Unanswered as error:
+            raise Refusal(503, str(error), **{"Retry-After": "30"}) from None
+        received, accepted = taken.received, taken.accepted
         if received.ignored is not None:
             application.tell("webhook.ignored", f"{name}: ignored: {received.ignored}", connection=name)
+        if received.response is not None:  # vendors that look into it want 200, and nothing where they expect nothing
+            return Answer(dict(received.response)) if received.response else Response()
+        if received.ignored is not None:
             return Answer({"accepted": 0, "ignored": received.ignored}, 202)
-        if received.response is not None:
-            return Answer(dict(received.response), 202)
         return _counted(len(received.facts) - accepted.duplicates, accepted.duplicates)
 
     def _source(self, name: str) -> Any:

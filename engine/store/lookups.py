@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -594,16 +594,26 @@ _TOLD = {
 
 @_derived(Incident, "timeline")
 def _timeline(world: Lookups, incident: Incident) -> list[Entry]:
-    """Transitions, notes, changes of fields and lasting effects, by their own time; of a duplicate under its key."""
+    """Transitions, notes, what was captured, changes of fields and lasting effects, by their own time.
+
+    Those of a duplicate stand under its key.
+    """
     marks = {one.id: f"{one.key}: " for one in _duplicates(world, incident)}
     entries: list[Entry] = []
+    captured: dict[str, list[Entry]] = {}
     events = world.reader.execute(
         f"{_SAME} SELECT * FROM events WHERE subject IN (SELECT id FROM same) AND subject_type = 'incident'"
         " ORDER BY time, id",
         (incident.id,),
     )
     for row in events:
-        entries += [_marked(one, marks.get(row["subject"], "")) for one in _entries(row)]
+        for one in _entries(row):
+            if one.id is None:
+                entries.append(_marked(one, marks.get(row["subject"], "")))
+            else:
+                captured.setdefault(row["subject"], []).append(one)
+    for subject, said in captured.items():
+        entries += [_marked(as_told(one), marks.get(subject, "")) for one in as_they_are(said)]
     rows = world.reader.execute(
         f"{_SAME} SELECT e.action, e.ended, e.result, r.subject FROM runs r JOIN effects e ON r.id = e.run"
         " WHERE r.subject IN (SELECT id FROM same) AND r.subject_type = 'incident' AND e.state = 'done'"
@@ -629,6 +639,31 @@ def _entries(row: sqlite3.Row) -> Iterator[Entry]:
         text = _changes(json.loads(row["before"]), json.loads(row["after"]))
     if text:
         yield Entry(instant(row["time"]), text, "transition", loads(row["actor"]))
+
+
+def as_they_are(said: Iterable[Entry]) -> list[Entry]:
+    """Give captured entries, each once: as it was last said, with what people marked it as."""
+    newest: dict[str | None, Entry] = {}
+    for one in said:
+        known = newest.get(one.id)
+        if known is None or _said_at(one) >= _said_at(known):
+            newest[one.id] = one
+    marks: dict[str | None, tuple[str, ...]] = {}
+    for one in newest.values():
+        if one.marks and one.withdrawn is None:
+            marks[one.about] = tuple(dict.fromkeys((*marks.get(one.about, ()), *one.marks)))
+    return [replace(one, marks=marks[one.id]) if one.id in marks else one for one in newest.values()]
+
+
+def _said_at(entry: Entry) -> datetime:
+    return entry.withdrawn or entry.edited or entry.at
+
+
+def as_told(entry: Entry) -> Entry:
+    """Give an entry with a text that says what became of it."""
+    if entry.withdrawn is not None:
+        return replace(entry, text=f"{entry.text} (taken back)" if entry.text else "(a message that was deleted)")
+    return replace(entry, text=f"{entry.text} (edited)") if entry.edited is not None else entry
 
 
 def _marked(entry: Entry, mark: str) -> Entry:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from engine import operations, wiring
+from engine.domain import Person
 from engine.operations import BadInput, NotFound, Refused
 from engine.plugins import ActionError, RetryLater, at_most_once
 from engine.store.codec import loads
@@ -130,6 +131,52 @@ async def test_two_people_at_once_do_not_undo_one_another(engine):
         _, refused = await asyncio.gather(*both, return_exceptions=True)
         assert "INC-1 is resolved: reopen it" in str(refused)
         assert state(world).status == "resolved"
+
+
+async def test_what_is_asked_for_again_under_the_same_name_is_done_once(engine):
+    async with engine() as world:
+        first = await perform(world, "declare_incident", title="Checkout is slow", once="view/V1")
+        again = await perform(world, "declare_incident", title="Checkout is slow", once="view/V1")
+        other = await perform(world, "declare_incident", title="Checkout is slow", once="view/V2")
+        assert [one.data["incident"].key for one in (first, again, other)] == ["INC-1", "INC-1", "INC-2"]
+        assert again.message == "INC-1 is declared already: Checkout is slow"
+
+
+async def test_two_requests_of_one_name_at_once_file_one_ticket(engine):
+    async with engine() as world:
+        both = [perform(world, "create_ticket", title="Add an index", once="C1/1.0") for _ in range(2)]
+        done = await asyncio.gather(*both)
+        assert {one.data["ticket"].key for one in done} == {"HW-1"} == {one.key for one in world.subjects("ticket")}
+
+
+async def test_a_severity_is_changed_where_the_incident_is_kept(engine):
+    async with engine() as world:
+        await declare(world, severity="sev3")
+        done = await perform(world, "update_incident", incident="inc-1", severity="sev1")
+        assert (done.message, state(world).severity) == ("INC-1 has now severity sev1", "sev1")
+        again = await perform(world, "update_incident", incident="inc-1", severity="sev1")
+        assert again.message == "INC-1 had already severity sev1"
+        with pytest.raises(BadInput, match="nothing to change"):
+            await perform(world, "update_incident", incident="inc-1")
+
+
+async def test_a_note_is_a_line_of_the_timeline_by_whoever_wrote_it(engine):
+    async with engine() as world:
+        await declare(world)
+        await perform(world, "note_incident", incident="INC-1", text="drained the queue")
+        entry = world.application.hub.lookups().field(state(world), "timeline")[-1]
+        assert (entry.text, entry.by.id) == ("drained the queue", "ada")
+
+
+async def test_a_role_is_given_to_somebody_of_the_roster_or_whom_a_source_knows(engine):
+    async with engine() as world:
+        await declare(world)
+        done = await perform(world, "assign_incident", incident="INC-1", role="commander", to="grace")
+        assert (done.message, state(world).roles["commander"].id) == ("Grace is commander of INC-1", "grace")
+        await perform(world, "assign_incident", incident="INC-1", role="scribe", to=Person("slack:U9", "Mary"))
+        assert state(world).roles["scribe"].name == "Mary"
+        with pytest.raises(BadInput, match="'role'"):
+            await perform(world, "assign_incident", incident="INC-1", role="Incident Boss", to="grace")
 
 
 async def test_what_is_declared_starts_workflows(engine):
