@@ -20,9 +20,7 @@ from engine.plugins import Declaration, Provider
 
 ALL: tuple[Declaration, ...] = (
     *calendar.ALL,
-    chat.ask,
-    chat.nudge,
-    chat.post,
+    *chat.ALL,
     *document.ALL,
     event.emit,
     http.request,

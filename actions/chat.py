@@ -1,4 +1,7 @@
-"""Talk to people: post to a channel, write to somebody, ask a question and wait for the answer."""
+"""Talk to people: post to a channel, write to somebody, ask a question and wait for the answer; and keep channels.
+
+Where a message goes, a null `channel` is the connection's own; what changes a channel itself always names it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,21 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, model_validator
 
+from actions.incident import named_incident
 from engine import domain
-from engine.capabilities import Message
-from engine.plugins import Context, Duration, Field, Params, Pending, Person, Text, action
+from engine.capabilities import Channel, Invited, Message
+from engine.plugins import (
+    ActionError,
+    Context,
+    Duration,
+    Field,
+    IncidentRef,
+    Params,
+    Pending,
+    Person,
+    Text,
+    action,
+)
 
 _CHOICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}")
 _MOST_CHOICES = 25  #: as many buttons as the common chats show under one message
@@ -62,6 +77,24 @@ Recipients = Annotated[
         }
     ),
 ]
+
+
+#: People who need not be any.
+Company = Annotated[
+    list[Person],
+    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [] if value is None else [value]),
+    AfterValidator(lambda people: list({person.id: person for person in people}.values())),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "x-kind": "person"},
+                {"type": "array", "items": {"type": "string", "x-kind": "person"}},
+            ]
+        }
+    ),
+]
+_CHANNEL = "The channel: `incident.channel`, or `steps.ID.id` of the step that opened it."
+_MESSAGE = "The message: `steps.ID.id` of the step that posted it."
 
 
 def _window(window: Duration) -> Duration:
@@ -170,3 +203,213 @@ async def ask(params: AskPeople, ctx: Context) -> Pending:
     """Send the question; the answer comes in as an event that names this effect."""
     await ctx.chat.ask(params.to, params.text, params.choices, effect=ctx.effect)
     return Pending()
+
+
+class ShowMessage(Params):
+    """Show one person a message in a channel that nobody else sees. It is gone when they close their window.
+
+    Example:
+        uses: chat.ephemeral
+        with:
+          channel: ${{ incident.channel }}
+          to: ${{ incident.roles.commander }}
+          text: "Nobody has written anything to customers yet."
+    """
+
+    channel: str | None = Field(default=None, description="Where they see it; null is the connection's own channel.")
+    to: Recipient = Field(description="Who sees it. They must be in the channel.")
+    text: Text = Field(min_length=1, description="The message, in Markdown.")
+
+
+@action("chat.ephemeral", ShowMessage, returns=Message, lasts=False)
+async def ephemeral(params: ShowMessage, ctx: Context) -> Message:
+    """Hand the message to the chat, for the eyes of one."""
+    return await ctx.chat.ephemeral(params.channel, params.to, params.text, effect=ctx.effect)
+
+
+class UpdateMessage(Params):
+    """Give a message that a step posted another text.
+
+    Example:
+        uses: chat.update
+        with:
+          message: ${{ steps.summary.id }}
+          text: "${{ incident.title }} is ${{ incident.status }}."
+    """
+
+    message: str = Field(min_length=1, description=_MESSAGE)
+    text: Text = Field(min_length=1, description="The new text, in Markdown.")
+
+
+@action("chat.update", UpdateMessage, returns=Message, lasts=False)
+async def update(params: UpdateMessage, ctx: Context) -> Message:
+    """Hand the text to the chat."""
+    return await ctx.chat.update(params.message, params.text, effect=ctx.effect)
+
+
+class PinMessage(Params):
+    """Pin a message to its channel, where whoever comes later finds it. One that is pinned stays so.
+
+    Example:
+        uses: chat.pin
+        with:
+          message: ${{ steps.summary.id }}
+    """
+
+    message: str = Field(min_length=1, description=_MESSAGE)
+
+
+@action("chat.pin", PinMessage, returns=Message, lasts=False)
+async def pin(params: PinMessage, ctx: Context) -> Message:
+    """Have the chat pin it."""
+    return await ctx.chat.pin(params.message, effect=ctx.effect)
+
+
+class CreateChannel(Params):
+    """Open a channel. The incident's `channel` then is this one, and messages find it there.
+
+    The name is made of the text as the chat's rules want it (lower case, hyphens, 80 characters), and no other channel
+    has it. A private incident gets a private channel.
+
+    Example:
+        uses: chat.create_channel
+        with:
+          name: "${{ incident.key }} ${{ incident.title }}"
+    """
+
+    name: str = Field(min_length=1, max_length=500, description="What its name is made of.")
+    private: bool | None = Field(
+        default=None, description="Whether only those invited see it; by default where its incident is private."
+    )
+    incident: IncidentRef | None = Field(default=None, description="What it is for; by default the run's incident.")
+    main: bool = Field(
+        default=True, description="Whether it becomes `incident.channel`, in the place of one that was there."
+    )
+
+
+@action("chat.create_channel", CreateChannel, returns=Channel, lasts=True)
+async def create_channel(params: CreateChannel, ctx: Context) -> Channel:
+    """Have the chat open it, and tell the incident."""
+    incident = ctx.incident if params.incident is None else await named_incident(params.incident, ctx)
+    hidden = incident is not None and incident.private
+    private = hidden if params.private is None else params.private
+    if hidden and not private:
+        raise ActionError("the incident is private: a channel for it cannot be open to everybody", code="private")
+    told = incident.id if incident is not None and params.main else None
+    return await ctx.chat.create_channel(params.name, private=private, incident=told, effect=ctx.effect)
+
+
+class RenameChannel(Params):
+    """Give a channel another name. `incident.channel` stays what it is.
+
+    Example:
+        uses: chat.rename_channel
+        with:
+          channel: ${{ incident.channel }}
+          name: "${{ incident.key }} ${{ incident.title }}"
+    """
+
+    channel: str = Field(min_length=1, description=_CHANNEL)
+    name: str = Field(min_length=1, max_length=500, description="What its name is made of, as when it is opened.")
+
+
+@action("chat.rename_channel", RenameChannel, returns=Channel, lasts=False)
+async def rename_channel(params: RenameChannel, ctx: Context) -> Channel:
+    """Have the chat rename it."""
+    return await ctx.chat.rename_channel(params.channel, params.name, effect=ctx.effect)
+
+
+class ArchiveChannel(Params):
+    """Close a channel: it can be read and searched, and nobody writes in it any more. One that is closed stays so.
+
+    Example:
+        uses: chat.archive_channel
+        with:
+          channel: ${{ incident.channel }}
+    """
+
+    channel: str = Field(min_length=1, description=_CHANNEL)
+
+
+@action("chat.archive_channel", ArchiveChannel, returns=Channel, lasts=False)
+async def archive_channel(params: ArchiveChannel, ctx: Context) -> Channel:
+    """Have the chat archive it."""
+    return await ctx.chat.archive_channel(params.channel, effect=ctx.effect)
+
+
+class SetTopic(Params):
+    """Set the line that stands above a channel.
+
+    Example:
+        uses: chat.set_topic
+        with:
+          channel: ${{ incident.channel }}
+          topic: "${{ incident.severity }} ${{ incident.status }}: ${{ incident.title }}"
+    """
+
+    channel: str = Field(min_length=1, description=_CHANNEL)
+    topic: str = Field(min_length=1, description="Plain text; what is longer than the chat takes is cut.")
+
+
+@action("chat.set_topic", SetTopic, returns=Channel, lasts=False)
+async def set_topic(params: SetTopic, ctx: Context) -> Channel:
+    """Have the chat show it."""
+    return await ctx.chat.set_topic(params.channel, params.topic, effect=ctx.effect)
+
+
+class InviteToChannel(Params):
+    """Invite people to a channel. Whoever is in it stays; whom the chat does not know is named in `left_out`.
+
+    Example:
+        uses: chat.invite
+        with:
+          channel: ${{ incident.channel }}
+          people: ${{ incident.participants }}
+    """
+
+    channel: str = Field(min_length=1, description=_CHANNEL)
+    people: Company = Field(description="Who shall be in it: a person, or a list of people, which may be empty.")
+
+
+@action("chat.invite", InviteToChannel, returns=Invited, lasts=False)
+async def invite(params: InviteToChannel, ctx: Context) -> Invited:
+    """Have the chat invite those who are not in it."""
+    return await ctx.chat.invite(params.channel, params.people, effect=ctx.effect) if params.people else Invited()
+
+
+class BookmarkLink(Params):
+    """Keep a link above a channel, in the place of one with the same title.
+
+    Example:
+        uses: chat.bookmark
+        with:
+          channel: ${{ incident.channel }}
+          title: Postmortem
+          url: ${{ steps.doc.url }}
+    """
+
+    channel: str = Field(min_length=1, description=_CHANNEL)
+    title: str = Field(min_length=1, max_length=100, description="What people see.")
+    url: str = Field(pattern=r"^[a-z][a-z0-9+.-]*:\S+$", max_length=2000, description="Where it leads.")
+
+
+@action("chat.bookmark", BookmarkLink, returns=Channel, lasts=False)
+async def bookmark(params: BookmarkLink, ctx: Context) -> Channel:
+    """Have the chat keep it."""
+    return await ctx.chat.bookmark(params.channel, params.title, params.url, effect=ctx.effect)
+
+
+ALL = (
+    archive_channel,
+    ask,
+    bookmark,
+    create_channel,
+    ephemeral,
+    invite,
+    nudge,
+    pin,
+    post,
+    rename_channel,
+    set_topic,
+    update,
+)

@@ -97,6 +97,49 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel of the chat. `id` is what other actions take for it: it stays when the channel is renamed."""
+
+    id: str = field(metadata={"doc": "What other actions take for it; it stays when the channel is renamed."})
+    name: str = field(metadata={"doc": "Its name, as the chat's rules let it be."})
+    url: str | None = field(default=None, metadata={"doc": "Where it is."})
+    private: bool = field(default=False, metadata={"doc": "Whether only those invited see it."})
+    incident: str | None = field(default=None, metadata={"doc": "Id of the incident whose channel it was opened as."})
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """Who is in a channel now, of those that were to be, and whom the chat does not know or does not let in."""
+
+    invited: tuple[Person, ...] = field(default=(), metadata={"doc": "Who is in it now, also from before."})
+    left_out: tuple[Person, ...] = field(default=(), metadata={"doc": "Whom the chat does not know, or let in."})
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that somebody added to a message; its content is not read."""
+
+    name: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message that was written in a channel, by whomever. `text` is plain; people stand in it by their names."""
+
+    id: str  #: as `Message.id` has it
+    at: datetime
+    text: str
+    by: Person | None = None
+    thread: str | None = None  #: id of the message it answers
+    edited_at: datetime | None = None
+    files: tuple[Attachment, ...] = ()
+    reactions: Mapping[str, tuple[Person, ...]] = field(default_factory=dict)  #: who reacted, by the emoji's name
+    own: bool = False  #: whether we wrote it
+    kind: str = "message"  #: else what the chat says happened: `channel_join`, `channel_topic`, …
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table of a document. `rows` hold the cells' text, each as long as `header`; `line` is where it stands."""
 
@@ -236,6 +279,40 @@ class Chat(Protocol):
 
     async def ask(self, people: Sequence[Person], text: str, choices: Mapping[str, str], *, effect: Effect) -> Message:
         """Ask people to pick one of `choices` (name to label). The answer comes in as an event of its own."""
+
+    async def ephemeral(self, channel: str | None, person: Person, text: str, *, effect: Effect) -> Message:
+        """Show one person a message in a channel that nobody else sees. It has no id: it cannot be named later."""
+
+    async def update(self, message: str, text: str, *, effect: Effect) -> Message:
+        """Give a message of our own another text."""
+
+    async def pin(self, message: str, *, effect: Effect) -> Message:
+        """Pin a message to its channel. One that is pinned already stays so."""
+
+    async def create_channel(self, name: str, *, private: bool, incident: str | None, effect: Effect) -> Channel:
+        """Open a channel whose name is made of `name`, another one than every channel that there is.
+
+        A provider has the incident with the id `incident` say that it is its channel (`plugins.tell_incident`)
+        wherever it gives a channel for such an effect, `find` included.
+        """
+
+    async def rename_channel(self, channel: str, name: str, *, effect: Effect) -> Channel:
+        """Give a channel a name that is made of `name`."""
+
+    async def archive_channel(self, channel: str, *, effect: Effect) -> Channel:
+        """Close a channel: it can be read, and nobody writes in it any more. One that is closed already stays so."""
+
+    async def set_topic(self, channel: str, topic: str, *, effect: Effect) -> Channel:
+        """Set the line that stands above a channel, plain text; a longer one than the chat takes is cut."""
+
+    async def invite(self, channel: str, people: Sequence[Person], *, effect: Effect) -> Invited:
+        """Invite people to a channel. Nobody is asked twice, and nobody unknown holds up the others."""
+
+    async def bookmark(self, channel: str, title: str, url: str, *, effect: Effect) -> Channel:
+        """Keep a link above a channel, in the place of one with the same title."""
+
+    def history(self, channel: str, since: datetime) -> AsyncIterator[Said]:
+        """Yield what was written in a channel since an instant, in threads too, in no particular order."""
 
 
 class Tickets(Protocol):

@@ -432,17 +432,23 @@ DeclaredClass = EffectClass | Callable[[Any], EffectClass | None]
 OURSELVES = "hotwash"
 
 
-def tell_incident(record: domain.StatusEntry | domain.Meeting, effect: Effect) -> None:
-    """Have an incident say, in the commit of the effect's result, what its status page entry or its meeting is."""
+def tell_incident(record: domain.StatusEntry | domain.Meeting | capabilities.Channel, effect: Effect) -> None:
+    """Have an incident say, in the commit of the effect's result, what its status page entry, meeting or channel is."""
     if record.incident is None:
         return
-    name = "status_page" if isinstance(record, domain.StatusEntry) else "meeting"
+    match record:
+        case domain.StatusEntry():
+            fields: Mapping[str, Any] = {"status_page": record}
+        case domain.Meeting():
+            fields = {"meeting": record}
+        case capabilities.Channel():
+            fields = {"channel": record.id}
     fact = Fact(
         "incident.updated",
         effect.at,
         subject_type="incident",
         subject=record.incident,
-        fields={name: record},
+        fields=fields,
         actor=effect.actor,
         own=effect.actor is None,
         engine=True,

@@ -57,6 +57,7 @@ PROJECT = {
 BEFORE = {
     "steps.review": "- id: review\n  uses: calendar.schedule\n  with: {title: Review, attendees: [ada]}\n",
     "steps.doc": "- id: doc\n  uses: document.create\n  with: {title: Report, text: Empty}\n",
+    "steps.summary": "- id: summary\n  uses: chat.post\n  with: {text: Hello}\n",
     "steps.ask": "- id: ask\n  uses: chat.ask\n  with: {to: ada, text: Well?, choices: {yes: Yes, later: Later}}\n",
 }
 

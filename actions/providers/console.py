@@ -6,17 +6,29 @@ Questions stay open in the inbox until somebody answers one with `hotwash answer
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from engine.capabilities import Message
+from actions.providers.naming import channel_names
+from engine.capabilities import Channel, Invited, Message, Said
 from engine.domain import Person
-from engine.plugins import ActionError, Connection, Effect, Fact, Field, Options, own_rows, provider
+from engine.plugins import (
+    ActionError,
+    Connection,
+    Effect,
+    Fact,
+    Field,
+    Options,
+    own_rows,
+    provider,
+    tell_incident,
+)
 
 MESSAGES = "message/"
 QUESTIONS = "question/"
+CHANNELS = "channel/"
 
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 #: Control characters but the line break, line and paragraph separators, and signs that reorder what is shown.
@@ -85,12 +97,13 @@ def checked(question: Question, choice: str, person: Person) -> str:
 class ConsoleChat:
     """Print messages where the engine runs, and keep them in an inbox where questions can be answered."""
 
-    #: Messages age from when they came, questions from when they were closed.
-    forgets: ClassVar = {MESSAGES: "at", QUESTIONS: "closed_at"}
+    #: Messages age from when they came, questions from when they were closed, channels from when they were archived.
+    forgets: ClassVar = {MESSAGES: "at", QUESTIONS: "closed_at", CHANNELS: "archived_at"}
 
     def __init__(self, options: ConsoleOptions, connection: Connection) -> None:
         self._options = options
         self._connection = connection
+        self._channels: dict[str, Mapping[str, Any]] = {}  #: as last changed, which may not be committed yet
 
     @own_rows
     async def post(self, channel: str | None, text: str, *, thread: str | None, effect: Effect) -> Message:
@@ -123,8 +136,137 @@ class ConsoleChat:
         self._say(f"{name} to {to}", f"{text}\n{offers}")
         return Message(effect.token)
 
+    @own_rows
+    async def ephemeral(self, channel: str | None, person: Person, text: str, *, effect: Effect) -> Message:
+        """Print what one person would see in a channel."""
+        place = channel or self._options.channel
+        self._deliver(f"@{person.id}", f"{place} (only for {person.name})", text, effect)
+        return Message(None)
+
+    @own_rows
+    async def update(self, message: str, text: str, *, effect: Effect) -> Message:
+        """Change a message of the inbox, and print it again."""
+        row = self._message(message)
+        if row["text"] != text:
+            self._keep(MESSAGES + message, {**row, "text": text, "edited_at": effect.at.isoformat()}, effect)
+            self._say(f"{row['to']} (changed)", text)
+        return Message(message)
+
+    @own_rows
+    async def pin(self, message: str, *, effect: Effect) -> Message:
+        """Mark a message of the inbox as pinned."""
+        row = self._message(message)
+        if not row.get("pinned"):
+            self._keep(MESSAGES + message, {**row, "pinned": True}, effect)
+            self._say(f"{row['to']} (pinned)", row["text"])
+        return Message(message)
+
+    # --- channels: a row for each that was opened; messages may go to any other name as well ------------------------
+
+    @own_rows
+    async def create_channel(self, name: str, *, private: bool, incident: str | None, effect: Effect) -> Channel:
+        """Keep a channel under a name that no other one has."""
+        key = next(f"#{one}" for one in channel_names(name, effect.token) if self._is_free(f"#{one}", effect))
+        about = {"private": private, "incident": incident, "effect": effect.token}
+        row: Mapping[str, Any] = {"id": key, "name": key[1:], **about, "members": [], "topic": None, "bookmarks": {}}
+        self._keep_channel(row, effect)
+        self._say(key, "opened, for those invited" if private else "opened")
+        channel = _channel(row)
+        tell_incident(channel, effect)
+        return channel
+
+    @own_rows
+    async def rename_channel(self, channel: str, name: str, *, effect: Effect) -> Channel:
+        """Give a channel another name; it is found by the one that it was opened with."""
+        row, others = self._channel(channel), self._names(channel)
+        named = next(one for one in channel_names(name, effect.token) if one not in others)
+        return self._set(row, effect, f"is #{named} now", name=named)
+
+    @own_rows
+    async def archive_channel(self, channel: str, *, effect: Effect) -> Channel:
+        """Say that nobody writes in it any more."""
+        row = self._channel(channel)
+        return self._set(row, effect, "archived", archived_at=row.get("archived_at") or effect.at.isoformat())
+
+    @own_rows
+    async def set_topic(self, channel: str, topic: str, *, effect: Effect) -> Channel:
+        """Keep what the channel is about."""
+        return self._set(self._channel(channel), effect, f"topic: {topic}", topic=topic)
+
+    @own_rows
+    async def invite(self, channel: str, people: Sequence[Person], *, effect: Effect) -> Invited:
+        """Put people among the members."""
+        row = self._channel(channel)
+        new = [person for person in people if person.id not in row["members"]]
+        names = ", ".join(person.name for person in new)
+        self._set(row, effect, f"invited {names}", members=[*row["members"], *(person.id for person in new)])
+        return Invited(tuple(people))
+
+    @own_rows
+    async def bookmark(self, channel: str, title: str, url: str, *, effect: Effect) -> Channel:
+        """Keep a link by its title."""
+        row = self._channel(channel)
+        return self._set(row, effect, f"{title}: {url}", bookmarks={**row["bookmarks"], title: url})
+
+    async def history(self, channel: str, since: datetime) -> AsyncIterator[Said]:
+        """Yield the messages of the inbox that went to a channel."""
+        for key, row in self._connection.storage.rows(MESSAGES):
+            at, edited = datetime.fromisoformat(row["at"]), row.get("edited_at")
+            if row["to"] == channel and at >= since:
+                yield Said(
+                    key.removeprefix(MESSAGES),
+                    at,
+                    plain(row["text"]),
+                    thread=row["thread"],
+                    edited_at=datetime.fromisoformat(edited) if edited else None,
+                    own=True,
+                )
+
+    def channels(self) -> Sequence[Mapping[str, Any]]:
+        """Give the opened channels: rows of `id name private incident members topic bookmarks archived_at`."""
+        return [row for _, row in self._connection.storage.rows(CHANNELS)]
+
+    def _row(self, channel: str) -> Mapping[str, Any] | None:
+        return self._channels.get(channel) or self._connection.storage.get(CHANNELS + channel)
+
+    def _is_free(self, channel: str, effect: Effect) -> bool:
+        row = self._row(channel)
+        return row is None or row["effect"] == effect.token
+
+    def _channel(self, channel: str) -> Mapping[str, Any]:
+        row = self._row(channel)
+        if row is None:
+            raise ActionError(f"no channel '{channel}' was opened here", code="not-found")
+        return row
+
+    def _names(self, channel: str) -> set[str]:
+        return {row["name"] for row in self.channels() if row["id"] != channel}
+
+    def _set(self, row: Mapping[str, Any], effect: Effect, said: str, **changes: Any) -> Channel:
+        """Change a channel, and print what is new."""
+        changed = {**row, **changes}
+        self._keep_channel(changed, effect)
+        if changed != row:
+            self._say(row["id"], said)
+        return _channel(changed)
+
+    def _keep_channel(self, row: Mapping[str, Any], effect: Effect) -> None:
+        self._channels[row["id"]] = row
+        self._keep(CHANNELS + row["id"], row, effect)
+
+    # --- the inbox ---------------------------------------------------------------------------------------------------
+
+    def _message(self, message: str) -> Mapping[str, Any]:
+        row = self._connection.storage.get(MESSAGES + message)
+        if row is None:
+            raise ActionError(f"no message '{message}' is in the inbox", code="not-found")
+        return row
+
+    def _keep(self, key: str, row: Mapping[str, Any], effect: Effect) -> None:
+        effect.save(self._connection.name, key, row)
+
     def messages(self) -> Sequence[Mapping[str, Any]]:
-        """Give the inbox, oldest first: rows of `id to text thread at workflow run`, the texts in Markdown."""
+        """Give the inbox, oldest first: rows of `id to text thread at workflow run pinned`."""
         return [row for _, row in self._connection.storage.rows(MESSAGES)]
 
     def questions(self) -> Sequence[Question]:
@@ -177,14 +319,18 @@ class ConsoleChat:
             "run": effect.run,
         }
         at = effect.at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")  # sorts by time as text
-        effect.save(self._connection.name, f"{MESSAGES}{at}-{effect.token}", row)
+        self._keep(f"{MESSAGES}{at}-{effect.token}", row, effect)
         self._say(heading, text)
-        return Message(effect.token)
+        return Message(f"{at}-{effect.token}")
 
     def _say(self, heading: str, text: str) -> None:
         head = plain(heading).replace("\n", " ")
         body = plain(text).replace("\n", "\n    ")
         self._connection.say(f"{head}: {body}")
+
+
+def _channel(row: Mapping[str, Any]) -> Channel:
+    return Channel(row["id"], row["name"], private=row["private"], incident=row["incident"])
 
 
 def _question(row: Mapping[str, Any]) -> Question:

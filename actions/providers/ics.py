@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -20,6 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from actions.providers import files
+from actions.providers.naming import slug
 from engine.capabilities import Interval
 from engine.domain import Person, Review
 from engine.plugins import (
@@ -334,7 +334,7 @@ class IcsCalendar:
         if booked is not None:
             return booked
         self._refuse_overlap(review, None)
-        path = self._out / f"{_slug(review.title)}-{effect.token}.ics"
+        path = self._out / f"{slug(review.title, 60) or 'review'}-{effect.token}.ics"
         self._write(path, _invitation(review, description, timezone, effect))
         return _with_url(review, path)
 
@@ -631,11 +631,6 @@ def _plain(markdown: str) -> str:
     text = markdown.replace("\r\n", "\n").replace("\t", " ")
     text = _AUTOLINK.sub(r"\1", _LINK.sub(r"\1 (\2)", text))
     return _ESCAPED.sub(r"\1", _UNWRITTEN.sub("", text)).strip()
-
-
-def _slug(title: str) -> str:
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "review"
 
 
 def _with_url(review: Review, path: Path) -> Review:

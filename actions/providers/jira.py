@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from actions.providers.jira_text import read_text, written_text
+from actions.providers.naming import unreachable
 from actions.providers.rest import Rest
 from engine.capabilities import Changes, TicketDraft, Where
 from engine.domain import Person, Ticket
@@ -326,7 +327,7 @@ class Jira:
         if (known := person.ids.get("jira")) is not None:
             return {kind: known}
         if person.email is None:
-            raise ActionError(f"{person.name} has no e-mail address and no 'ids: {{jira: …}}' in the roster")
+            raise unreachable(person, "jira")
         query = {"query" if self._cloud else "username": person.email}
         found = await self._call("GET", "/user/search", query=query)
         same = [one for one in found if str(one.get("emailAddress", "")).casefold() == person.email.casefold()]

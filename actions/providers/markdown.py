@@ -21,7 +21,6 @@ import os
 import re
 import stat
 import threading
-import unicodedata
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from urllib.parse import quote
 import yaml
 
 from actions.providers import files
+from actions.providers.naming import slug
 from engine.capabilities import ACTION_ITEM_COLUMNS, Changes, Table, find_column
 from engine.domain import Document, Person
 from engine.plugins import (
@@ -413,11 +413,6 @@ def _named(columns: Sequence[str]) -> str:
     return ", ".join(f"'{column.partition('|')[0]}'" for column in columns)
 
 
-def _slug(title: str) -> str:
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "document"
-
-
 # --- the provider ----------------------------------------------------------------------------------------------------
 
 
@@ -593,7 +588,7 @@ class Markdown:
             found = self._find(token)
             if found is not None:
                 return found
-            name = f"{_slug(str(meta['title']))}-{meta['id']}.md"
+            name = f"{slug(str(meta['title']), 60) or 'document'}-{meta['id']}.md"
             body = text.replace("\r\n", "\n").strip("\n")
             page = _Page.parse(name, f"---\n{_dump(meta)}---\n\n{body}\n" if body else f"---\n{_dump(meta)}---\n")
             if os.path.lexists(self._root / name):

@@ -25,6 +25,24 @@ _LONGEST_CONNECT = 10  #: seconds; before the connection stands nothing was sent
 Query = Mapping[str, str | list[str]]
 
 
+def unanswered(vendor: str, asked: str, timeout: float, error: Exception) -> RetryLater:
+    """Give what to raise where no answer came to a request: by then it may have been carried out, or was never sent.
+
+    Args:
+        vendor: the vendor's name, for people.
+        asked: what was asked, such as `GET /users`.
+        timeout: how long an answer may take, in seconds.
+        error: what aiohttp raised.
+    """
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return RetryLater(f"{vendor} cannot be reached: {type(error).__name__}")
+    if isinstance(error, TimeoutError):
+        return RetryLater(f"{vendor} gave no answer to {asked} within {timeout:g} seconds", maybe_done=True)
+    return RetryLater(f"{vendor} broke off {asked}: {type(error).__name__}", maybe_done=True)
+
+
 class Rest:
     """One vendor's REST API below `base`, with JSON both ways.
 
@@ -100,14 +118,8 @@ class Rest:
                 content = await answer.content.read(MAX_ANSWER + 1)
                 while len(content) <= MAX_ANSWER and (more := await answer.content.read(MAX_ANSWER)):
                     content += more
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise RetryLater(f"{self._vendor} cannot be reached: {type(error).__name__}") from None
-        except TimeoutError:
-            text = f"{self._vendor} gave no answer to {asked} within {self._timeout:g} seconds"
-            raise RetryLater(text, maybe_done=True) from None
-        except aiohttp.ClientError as error:
-            text = f"{self._vendor} broke off {asked}: {type(error).__name__}"
-            raise RetryLater(text, maybe_done=True) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise unanswered(self._vendor, asked, self._timeout, error) from None
         self._compare(answer.headers.get("Date"))
         if missing and answer.status == 404:
             return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import html
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from actions.providers.blocks import (
@@ -25,6 +27,8 @@ MOST_IN_SECTION = 3000
 MOST_BLOCKS = 50
 MOST_IN_TEXT = 4000
 _SIGNS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+#: What stands in angle brackets: somebody, a channel, a keyword or a link, and the words that are shown for it.
+_TOKEN = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
 #: Slack has no escape for the signs of its looks: a word joiner beside them keeps them signs.
 _LOOKS = str.maketrans({sign: f"{sign}\u2060" for sign in "*_~`"})
 
@@ -32,6 +36,34 @@ _LOOKS = str.maketrans({sign: f"{sign}\u2060" for sign in "*_~`"})
 def escaped(text: str) -> str:
     """Give a text so that Slack shows it and obeys nothing in it: no mention, no link, no looks."""
     return text.translate(_SIGNS).translate(_LOOKS)
+
+
+def escaped_signs(text: str) -> str:
+    """Give plain text for where Slack shows no looks: nothing in it is a mention or a link."""
+    return text.translate(_SIGNS)
+
+
+def read_text(mrkdwn: str, name_of: Callable[[str], str | None]) -> str:
+    """Give a message of Slack as plain text: people, channels and links as people see them.
+
+    Args:
+        mrkdwn: the text as Slack has it.
+        name_of: gives somebody's name by the id of a user.
+    """
+
+    def shown(match: re.Match[str]) -> str:
+        sign, target, label = match[1], match[2], match[3]
+        match sign:
+            case "@":
+                return "@" + (label or name_of(target) or target)
+            case "#":
+                return "#" + (label or target)
+            case "!":
+                return label or "@" + target.partition("^")[0]
+            case _:
+                return target if label in (None, target) or target == f"mailto:{label}" else f"{label} ({target})"
+
+    return html.unescape(_TOKEN.sub(shown, mrkdwn))
 
 
 def fallback(markdown: str) -> str:

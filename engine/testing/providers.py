@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from engine.capabilities import Message, TicketDraft, Where
+from engine.capabilities import Channel, Invited, Message, Said, TicketDraft, Where
 from engine.domain import Person, Ticket
-from engine.plugins import ActionError, Effect, at_most_once, idempotent
+from engine.plugins import ActionError, Effect, at_most_once, idempotent, native, tell_incident
 
 
 @dataclass(slots=True)
@@ -22,10 +23,15 @@ class Sent:
 
 
 class RecordingChat:
-    """A chat that keeps what it sends in `sent`; `before` may raise to make a sending fail."""
+    """A chat that keeps what it sends in `sent`, and what is done to channels in `done`.
+
+    `before` may raise to make a sending fail; `written` is what its channels tell of themselves.
+    """
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
+        self.written: list[Said] = []
+        self.done: list[tuple[str, str, Any]] = []  #: what was done, to which channel or message, and with what
         self.before: Callable[[Sent], None] = lambda message: None
 
     @at_most_once
@@ -39,6 +45,56 @@ class RecordingChat:
     @at_most_once
     async def ask(self, people: Sequence[Person], text: str, choices: Mapping[str, str], *, effect: Effect) -> Message:
         return self._send(Sent(",".join(person.id for person in people), text, effect.id, choices))
+
+    @at_most_once
+    async def ephemeral(self, channel: str | None, person: Person, text: str, *, effect: Effect) -> Message:
+        return Message(None, self._send(Sent(person.id, text, effect.id)).url)
+
+    @idempotent
+    async def update(self, message: str, text: str, *, effect: Effect) -> Message:
+        self.done.append(("update", message, text))
+        return Message(message)
+
+    @idempotent
+    async def pin(self, message: str, *, effect: Effect) -> Message:
+        self.done.append(("pin", message, None))
+        return Message(message)
+
+    @native
+    async def create_channel(self, name: str, *, private: bool, incident: str | None, effect: Effect) -> Channel:
+        channel = Channel(f"#{name}", name, private=private, incident=incident)
+        tell_incident(channel, effect)
+        return self._did("create_channel", channel, private)
+
+    @idempotent
+    async def rename_channel(self, channel: str, name: str, *, effect: Effect) -> Channel:
+        return self._did("rename_channel", Channel(channel, name), name)
+
+    @idempotent
+    async def archive_channel(self, channel: str, *, effect: Effect) -> Channel:
+        return self._did("archive_channel", Channel(channel, channel), None)
+
+    @idempotent
+    async def set_topic(self, channel: str, topic: str, *, effect: Effect) -> Channel:
+        return self._did("set_topic", Channel(channel, channel), topic)
+
+    @idempotent
+    async def invite(self, channel: str, people: Sequence[Person], *, effect: Effect) -> Invited:
+        self.done.append(("invite", channel, [person.id for person in people]))
+        return Invited(tuple(people))
+
+    @idempotent
+    async def bookmark(self, channel: str, title: str, url: str, *, effect: Effect) -> Channel:
+        return self._did("bookmark", Channel(channel, channel), (title, url))
+
+    async def history(self, channel: str, since: datetime) -> AsyncIterator[Said]:
+        for one in self.written:
+            if one.at >= since:
+                yield one
+
+    def _did(self, what: str, channel: Channel, how: Any) -> Channel:
+        self.done.append((what, channel.id, how))
+        return channel
 
     def _send(self, message: Sent) -> Message:
         self.before(message)

@@ -4,10 +4,29 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actions.chat import Answer, AskPeople, NudgePerson, PostMessage, ask, nudge, post
-from engine.capabilities import Message
-from engine.domain import outputs_of
-from engine.plugins import Pending
+from actions import chat as chat_actions
+from actions.chat import (
+    Answer,
+    ArchiveChannel,
+    AskPeople,
+    BookmarkLink,
+    CreateChannel,
+    InviteToChannel,
+    NudgePerson,
+    PinMessage,
+    PostMessage,
+    RenameChannel,
+    SetTopic,
+    ShowMessage,
+    UpdateMessage,
+    ask,
+    nudge,
+    post,
+)
+from engine.capabilities import Invited, Message
+from engine.domain import Incident, outputs_of
+from engine.plugins import ActionError, Pending
+from engine.testing import RecordingChat as Recorder
 from tests.fakes import ADA, GRACE, FakeContext, FakePeople
 
 
@@ -102,3 +121,84 @@ def test_messages_are_passing_and_belong_to_the_methods_that_send_them():
 def test_the_person_asked_is_the_rosters_entry():
     given = validated(AskPeople, to=GRACE, text="well?", choices={"do": "On it"})
     assert given.to == [GRACE]
+
+
+# --- channels ---
+
+
+def an_incident(**more):
+    return Incident("pager:P1", "P1", "Checkout is slow", **more)
+
+
+async def opened(incident, **values):
+    """Open a channel for the run's incident; give what the chat did, and what the incident is told."""
+    chat, ctx = Recorder(), FakeContext(incident=incident)
+    ctx.chat = chat
+    await chat_actions.create_channel.function(validated(CreateChannel, name="P1 slow", **values), ctx)
+    return chat.done, [(fact.subject, dict(fact.fields)) for _, fact in ctx.effect.emitted]
+
+
+async def test_a_new_channel_is_the_one_of_the_runs_incident():
+    done, told = await opened(an_incident())
+    assert done == [("create_channel", "#P1 slow", False)]
+    assert told == [("pager:P1", {"channel": "#P1 slow"})]
+
+
+async def test_a_channel_beside_the_incidents_own_is_not_told_to_it():
+    assert (await opened(an_incident(), main=False))[1] == []
+
+
+async def test_a_run_about_no_incident_opens_a_channel_all_the_same():
+    assert await opened(None) == ([("create_channel", "#P1 slow", False)], [])
+
+
+async def test_a_private_incident_has_a_private_channel_and_no_other():
+    assert (await opened(an_incident(private=True)))[0] == [("create_channel", "#P1 slow", True)]
+    with pytest.raises(ActionError, match="the incident is private"):
+        await opened(an_incident(private=True), private=False)
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "done"),
+    [
+        ("archive_channel", ArchiveChannel(channel="C1"), ("archive_channel", "C1", None)),
+        ("rename_channel", RenameChannel(channel="C1", name="x"), ("rename_channel", "C1", "x")),
+        ("set_topic", SetTopic(channel="C1", topic="x"), ("set_topic", "C1", "x")),
+        ("bookmark", BookmarkLink(channel="C1", title="T", url="https://x"), ("bookmark", "C1", ("T", "https://x"))),
+        ("pin", PinMessage(message="C1/1"), ("pin", "C1/1", None)),
+        ("update", UpdateMessage(message="C1/1", text="new"), ("update", "C1/1", "new")),
+    ],
+)
+async def test_what_is_done_to_a_channel_or_a_message_is_handed_to_the_chat(action, given, done):
+    chat = Recorder()
+    await getattr(chat_actions, action).function(given, FakeContext(chat=chat))
+    assert chat.done == [done]
+
+
+@pytest.mark.parametrize(
+    "params", [ArchiveChannel, RenameChannel, SetTopic, BookmarkLink, InviteToChannel, PinMessage, UpdateMessage]
+)
+def test_what_changes_a_channel_or_a_message_always_names_it(params):
+    with pytest.raises(ValidationError, match=r"channel|message"):
+        validated(params, name="x", topic="x", people=["ada"], title="x", url="https://x", text="x", channel="")
+
+
+async def test_whoever_is_named_twice_is_invited_once_and_nobody_is_no_mistake():
+    chat = Recorder()
+    ctx = FakeContext(chat=chat)
+    await chat_actions.invite.function(validated(InviteToChannel, channel="C1", people=["ada", ADA, "grace"]), ctx)
+    nobody = await chat_actions.invite.function(validated(InviteToChannel, channel="C1", people=[]), ctx)
+    assert (chat.done, nobody) == ([("invite", "C1", ["ada", "grace"])], Invited())
+    assert chat_actions.invite.outputs["left_out"].kind == "list[person]"
+
+
+async def test_a_message_for_one_persons_eyes_has_no_id():
+    chat = Recorder()
+    shown = await chat_actions.ephemeral.function(
+        validated(ShowMessage, channel="C1", to="ada", text="psst"), FakeContext(chat=chat)
+    )
+    assert (chat.to("ada"), shown.id) == (["psst"], None)
+
+
+def test_a_channel_lasts_and_the_rest_is_done_again_in_another_round():
+    assert [action.name for action in chat_actions.ALL if action.lasts] == ["chat.create_channel"]

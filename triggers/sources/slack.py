@@ -43,7 +43,7 @@ class SlackRequests(Options):
 class Vendor(Protocol):
     """What the provider `slack` knows."""
 
-    def person(self, user: Any, name: Any = None) -> Person | None:
+    def user(self, user: Any, name: Any = None) -> Person | None:
         """Give somebody by the id of a user."""
 
     def question(self, token: str) -> Mapping[str, Any] | None:
@@ -126,7 +126,7 @@ class SlackInbound:
         key = payload.text(user.get("id"), "'payload.user.id'")
         data = {"question": question["id"], "answer": picked}
         at = _instant(pressed.get("action_ts"), now)
-        actor = self._vendor.person(key, user.get("name"))
+        actor = self._vendor.user(key, user.get("name"))
         return Received(
             [Fact("chat.answered", at, data=data, actor=actor, id=f"{token}/{key}/{pressed.get('action_ts')}")]
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from actions.providers.console import Console, ConsoleOptions, plain
+from engine.capabilities import Chat
 from engine.domain import Person
 from engine.plugins import ActionError, effect_class
 from tests.fakes import ADA, GRACE, MONDAY, FakeConnection, an_effect
@@ -142,5 +143,105 @@ async def test_the_tenth_question_comes_after_the_ninth(console, connection):
     assert [question.name for question in console.questions()][-2:] == ["Q9", "Q10"]
 
 
+# --- channels ---
+
+
+async def kept(console, connection, method, *args, token="tok1", at=MONDAY, **named):
+    """Do something in one commit; give what the console gave for it."""
+    effect = an_effect(token)
+    effect.at = at
+    found = await getattr(console, method)(*args, **named, effect=effect)
+    connection.storage.apply(effect)
+    return found
+
+
+async def opened(console, connection, name="INC-1: Checkout is slow", token="tok1", incident=None):
+    return await kept(console, connection, "create_channel", name, private=False, incident=incident, token=token)
+
+
+async def test_a_channel_has_a_name_of_its_own_and_doing_it_again_gives_the_same(console, connection):
+    first = await opened(console, connection)
+    assert (first.id, first.name) == ("#inc-1-checkout-is-slow", "inc-1-checkout-is-slow")
+    assert await opened(console, connection) == first
+    other = await opened(console, connection, token="k3v9q7zz")
+    assert other.id == "#inc-1-checkout-is-slow-k3v9q7"
+
+
+async def test_two_channels_of_one_name_that_are_opened_before_either_is_committed_differ(console):
+    made = [
+        await console.create_channel("Slow", private=False, incident=None, effect=an_effect(token))
+        for token in ("first1", "second")
+    ]
+    assert [one.id for one in made] == ["#slow", "#slow-second"]
+
+
+async def test_the_incident_is_told_its_channel_in_the_same_commit(console):
+    effect = an_effect()
+    await console.create_channel("Slow", private=False, incident="local:INC-1", effect=effect)
+    ((connection, fact),) = effect.emitted
+    assert (connection, fact.subject, fact.fields, fact.engine) == (
+        "hotwash",
+        "local:INC-1",
+        {"channel": "#slow"},
+        True,
+    )
+
+
+async def test_topic_members_and_links_are_kept_and_printed_where_they_are_new(console, connection):
+    channel = (await opened(console, connection, "Slow")).id
+    for _ in range(2):
+        await kept(console, connection, "set_topic", channel, "sev1")
+        await kept(console, connection, "invite", channel, [ADA, GRACE])
+        await kept(console, connection, "bookmark", channel, "Page", "https://x")
+        await kept(console, connection, "archive_channel", channel)
+    (row,) = console.channels()
+    assert (row["topic"], row["members"], row["bookmarks"]) == ("sev1", ["ada", "grace"], {"Page": "https://x"})
+    assert row["archived_at"] == MONDAY.isoformat()
+    assert [line.partition(": ")[2] for line in connection.said] == [
+        "opened",
+        "topic: sev1",
+        "invited Ada Example, Grace Example",
+        "Page: https://x",
+        "archived",
+    ]
+
+
+async def test_a_renamed_channel_is_still_found_by_what_it_was_opened_as(console, connection):
+    channel = await opened(console, connection, "Slow")
+    renamed = await kept(console, connection, "rename_channel", channel.id, "Fast")
+    assert (renamed.id, renamed.name) == ("#slow", "fast")
+
+
+async def test_what_is_done_to_a_channel_that_was_not_opened_here_fails_and_names_it(console):
+    with pytest.raises(ActionError, match="no channel '#nowhere' was opened here"):
+        await console.set_topic("#nowhere", "x", effect=an_effect())
+
+
+async def test_a_message_is_changed_and_pinned_by_its_id(console, connection):
+    sent = await kept(console, connection, "post", "#slow", "one", thread=None)
+    for _ in range(2):
+        await kept(console, connection, "update", sent.id, "two", token="later")
+        await kept(console, connection, "pin", sent.id, token="later")
+    (row,) = console.messages()
+    assert (row["text"], row["pinned"]) == ("two", True)
+    assert connection.said == ["#slow: one", "#slow (changed): two", "#slow (pinned): two"]
+
+
+async def test_a_channels_history_is_what_went_to_it_since(console, connection):
+    await kept(console, connection, "post", "#slow", "early", thread=None, token="a")
+    late = MONDAY + timedelta(hours=1)
+    await kept(console, connection, "post", "#slow", "la\\|te", thread=None, token="b", at=late)
+    await kept(console, connection, "post", "#other", "elsewhere", thread=None, token="c", at=late)
+    found = [said async for said in console.history("#slow", late)]
+    assert [(said.text, said.at, said.own) for said in found] == [("la|te", late, True)]
+
+
+async def test_what_one_person_sees_in_a_channel_is_printed_for_them_alone(console, connection):
+    shown = await kept(console, connection, "ephemeral", "#slow", ADA, "psst")
+    assert (shown.id, connection.said) == (None, ["#slow (only for Ada Example): psst"])
+    assert [row["to"] for row in console.messages()] == ["@ada"]
+
+
 def test_all_it_writes_are_rows_of_our_own():
-    assert {effect_class(getattr(Console.cls, name)) for name in ("post", "direct", "ask")} == {"own_rows"}
+    changing = [name for name in dir(Chat) if not name.startswith("_") and name != "history"]
+    assert {effect_class(getattr(Console.cls, name)) for name in changing} == {"own_rows"}

@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,65 +16,16 @@ from engine.domain import Person
 from engine.plugins import ActionError, ConnectionBroken, Fact, RetryLater
 from engine.workflow.rendering import escape_markdown
 from tests.fakes import MONDAY, FakeConnection, an_effect
+from tests.slack_workspace import Workspace, error, serving
 
 ADA = Person("ada", "Ada", ids={"slack": "UADA"})
 GRACE = Person("grace", "Grace", ids={"slack": "UGRACE"})
 
 
-class Workspace:
-    """Keeps messages by conversation; `bad` answers the next calls of a method."""
-
-    def __init__(self):
-        self.messages: dict[str, list[dict]] = {}
-        self.bad: dict[str, list[web.Response]] = {}
-        self.calls: list[str] = []
-
-    async def handle(self, request):
-        method = request.match_info["method"]
-        self.calls.append(method)
-        if self.bad.get(method):
-            return self.bad[method].pop(0)
-        given = await request.json() if "json" in request.content_type else dict(await request.post())
-        return web.json_response({"ok": True, **getattr(self, method.replace(".", "_"))(given)})
-
-    def chat_postMessage(self, given):
-        room = self.messages.setdefault(given["channel"].replace("#incidents", "C1"), [])
-        room.append({**given, "ts": f"{MONDAY.timestamp() + len(room):.6f}"})
-        return {"channel": given["channel"].replace("#incidents", "C1"), "ts": room[-1]["ts"]}
-
-    def chat_update(self, given):
-        (message,) = [one for one in self.messages[given["channel"]] if one["ts"] == given["ts"]]
-        message |= given
-        return {}
-
-    def chat_getPermalink(self, given):
-        return {"permalink": f"https://example.slack.com/archives/{given['channel']}/p{given['message_ts']}"}
-
-    def conversations_open(self, given):
-        return {"channel": {"id": f"D-{given['users']}"}}
-
-    def conversations_list(self, given):
-        return {"channels": [{"id": "C1", "name": "incidents"}], "response_metadata": {"next_cursor": ""}}
-
-    def conversations_history(self, given):
-        found = [one for one in self.messages.get(given["channel"], []) if one["ts"] >= given["oldest"]]
-        at = int(given.get("cursor") or 0)
-        more = {"response_metadata": {"next_cursor": str(at + 1)}} if at + 1 < len(found) else {}
-        return {"messages": found[at : at + 1], **more}
-
-
 @pytest.fixture
 async def workspace():
-    made = Workspace()
-    application = web.Application()
-    application.router.add_post("/api/{method}", made.handle)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    made.api = f"http://{host}:{port}/api/"
-    yield made
-    await runner.cleanup()
+    async with serving(Workspace()) as made:
+        yield made
 
 
 @pytest.fixture
@@ -84,11 +34,6 @@ async def chat(workspace):
     provider = Slack.build(options, FakeConnection(Path(), "chat"))
     yield provider
     await provider.aclose()
-
-
-def error(code, status=200, **more):
-    headers = more.pop("headers", {})
-    return web.json_response({"ok": False, "error": code, **more}, status=status, headers=headers)
 
 
 async def test_a_message_has_its_address_its_blocks_and_a_plain_text(chat, workspace):

@@ -352,8 +352,8 @@ async def test_the_console_says_which_of_its_rows_are_messages(engine):
     async with engine(POST) as world:
         from actions.providers.console import ConsoleChat
 
-        assert world.application.forgetting.forgets == {}
-        assert ConsoleChat.forgets == {"message/": "at", "question/": "closed_at"}
+        assert "console" not in world.application.forgetting.forgets
+        assert ConsoleChat.forgets == {"message/": "at", "question/": "closed_at", "channel/": "archived_at"}
 
 
 # --- what is told afterwards ---
