@@ -19,6 +19,7 @@ from engine.log import Tellers
 from engine.plugins import Catalogue, Fact, Received
 from engine.polls import Polls
 from engine.problems import Problem
+from engine.runs.connections import Connections
 from engine.runs.dispatch.embedded import EmbeddedDispatcher
 from engine.runs.executor import Executor
 from engine.runs.hub import Hub
@@ -69,6 +70,7 @@ class Application:
         await self.intake.start()
         await self.dispatcher.start()
         await self.polls.start()
+        self.hub.connections.start()
         self.forgetting.start()
         await self.start_sources()
 
@@ -116,6 +118,7 @@ class Application:
             await self._let_end(patience)
             if self.started:
                 await self.forgetting.stop()
+                await self.hub.connections.stop()
                 await self.polls.stop()
                 await self.intake.stop()
                 await self.dispatcher.stop(patience)
@@ -149,16 +152,20 @@ class Application:
         return await self.intake.accept(connection, facts, ignored=ignored)
 
     @property
+    def _parts(self) -> tuple[Intake, EmbeddedDispatcher, Polls, Connections, Forgetting]:
+        return self.intake, self.dispatcher, self.polls, self.hub.connections, self.forgetting
+
+    @property
     def idle(self) -> bool:
         """Whether nothing can happen before the clock moves or something comes in."""
-        if self._kept or not (self.intake.idle and self.dispatcher.idle and self.polls.idle and self.forgetting.idle):
+        if self._kept or not all(part.idle for part in self._parts):
             return False
         due = self.next_due()
         return due is None or due > self.clock.now()
 
     def next_due(self) -> datetime | None:
         """Give the next instant at which something falls due."""
-        dues = (part.next_due() for part in (self.intake, self.dispatcher, self.polls, self.forgetting))
+        dues = (part.next_due() for part in self._parts)
         return min((due for due in dues if due is not None), default=None)
 
     async def settled(self, tick: Callable[[], Any] = lambda: None) -> None:

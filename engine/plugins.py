@@ -605,6 +605,7 @@ class Trigger:
     stirred_by: tuple[str, ...] = ()
     stirs: Callable[[Any, Event, calendars.Calendar], datetime] | None = None
     watches: str | None = None  #: `CAPABILITY.METHOD` that its look asks
+    asks: str | None = None  #: the capability that its check asks, at the trigger's `connection` where it names one
 
     @property
     def doc(self) -> str:
@@ -628,6 +629,7 @@ def trigger(
     stirred_by: Sequence[str] = (),
     stirs: Callable[[Any, Event, calendars.Calendar], datetime] | None = None,
     watches: str | None = None,
+    asks: str | None = None,
 ) -> Callable[[Callable[[Any, Event], bool]], Trigger]:
     """Declare a trigger by the function that says whether an event of its type fits its inputs.
 
@@ -647,6 +649,7 @@ def trigger(
         stirred_by: types of events after which there may be something to find earlier than that.
         stirs: inputs, such an event, the project's hours → the instant by which to look.
         watches: `CAPABILITY.METHOD` that the look asks; its events are for every workflow.
+        asks: the capability that the check asks: each check takes a turn at that connection's rate.
     """
 
     def declare(matches: Callable[[Any, Event], bool]) -> Trigger:
@@ -668,6 +671,7 @@ def trigger(
             stirred_by=tuple(stirred_by),
             stirs=stirs,
             watches=watches,
+            asks=asks,
         )
 
     return declare

@@ -22,7 +22,7 @@ from engine.capabilities import OnCall, People, Tickets
 from engine.domain import Event, Incident
 from engine.intake import Intake
 from engine.matching import LISTENER
-from engine.plugins import OURSELVES, Due, Look, Trigger
+from engine.plugins import OURSELVES, ActionError, ConnectionBroken, Due, Look, RetryLater, Trigger
 from engine.runs.hub import Hub
 from engine.runs.limits import Limits
 from engine.runs.pauses import Pause
@@ -247,23 +247,53 @@ class Polls:
                 self._looking[poll.id] = asyncio.create_task(self._look_at(poll, now), name=f"look at {poll.id}")
             await self.hub.clock.wait_until(self.next_due(), self._wake)
 
+    def _asked(self, poll: _Poll) -> str | None:
+        """Give the connection that a poll asks; None where it reads our own rows alone, or the connection is off."""
+        if poll.connection is not None or poll.trigger is None:
+            return poll.connection
+        capability = poll.trigger.asks or (poll.trigger.watches or "").partition(".")[0]
+        if not capability:
+            return None
+        try:
+            name, provider = self.hub.serve(capability, getattr(poll.params, "connection", None))
+        except ActionError:  # the check itself says so
+            return None
+        return None if getattr(provider, "own_store", False) else name
+
+    async def _later(self, asked: str | None, poll: _Poll, now: datetime) -> datetime | None:
+        """Give when a poll is looked at in place of now: its connection is held, or at its rate."""
+        if asked is None:
+            return None
+        if self.hub.connections.rests(asked):
+            return now + AGAIN
+        return await self.limits.turn(asked, poll.id) if self.limits else None
+
     async def _look_at(self, poll: _Poll, now: datetime) -> None:
+        asked = None
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
-                if poll.connection is not None:
-                    turn = await self.limits.turn(poll.connection, poll.id) if self.limits else None
-                    if turn is None:
-                        await self._changes(poll.connection)
-                        turn = now + (CHANGES_WATCHED if poll.connection in self._watched else CHANGES_EVERY)
-                    poll.look = turn
+                asked = self._asked(poll)
+                later = await self._later(asked, poll, now)
+                if later is not None:
+                    poll.look = later
+                elif poll.connection is not None:
+                    await self._changes(poll.connection)
+                    poll.look = now + (CHANGES_WATCHED if poll.connection in self._watched else CHANGES_EVERY)
                 else:
                     await self._occasions(poll, now)
         except StorageUnavailable as error:
             self.hub.tell("storage.unavailable", f"the database cannot be written: {error}")
             poll.look = now + AGAIN
+        except ConnectionBroken as error:
+            if asked is not None:
+                await self.hub.connections.refused(asked, error)
+            poll.look = now + AGAIN
         except Exception as error:  # noqa: BLE001  a vendor's trouble must not end the other checks
             self.hub.tell("poll.failed", f"{poll.id}: {type(error).__name__}: {error}", poll=poll.id)
-            poll.look = now + AGAIN
+            after = error.after if isinstance(error, RetryLater) and error.after else 0.0
+            poll.look = now + max(AGAIN, timedelta(seconds=after))
+            if self.limits and isinstance(error, RetryLater) and error.too_often:
+                await self.limits.close(asked, after)
         finally:
             if poll.id in self._again:
                 self._again.discard(poll.id)

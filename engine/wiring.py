@@ -399,6 +399,7 @@ class _Assembly:
         )
         hub.pauses.read(reader)
         hub.renamed.read(reader)
+        hub.connections.read()
         executor = Executor(hub)
         intake = Intake(
             hub,

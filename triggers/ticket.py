@@ -297,6 +297,7 @@ def _next_look(params: Stale, instant: datetime, zone: str) -> datetime:
     limit=lambda params: params.runs_per_check,
     own_may_start=True,
     folds=True,
+    asks="ticket",
 )
 def stale(params: Stale, event: Event) -> bool:
     """Fit what its own check has found."""

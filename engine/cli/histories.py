@@ -243,6 +243,8 @@ def _again(data: Report, action: str | None, times: Times) -> str:
     error = data.get("error") or {"code": "connection-held"}
     why = _WHY_LATER.get(error["code"], "it did not work")
     told = f": {error['message']}" if error.get("message") else ""
+    if error.get("connection"):
+        return f"{named}{why}{told}; until it works again"
     due = times.exact(data["due"]) if data.get("due") else "'hotwash resume'"
     return f"{named}{why}{told}; {'until' if why == 'held' else 'again at'} {due}"
 
@@ -405,6 +407,8 @@ def _wait(wait: Report, times: Times) -> str:
         return "its turn"
     if wait["kind"] == "pause":
         return "the end of a pause"
+    if wait["kind"] == "connection":
+        return f"that connection '{wait['value']}' works again"
     if wait["kind"] == "effect":
         return f"the result of '{wait['value']}', which another run is about"
     if wait["due"]:

@@ -185,9 +185,10 @@ def _connections(found: Mapping[str, Any], times: Times) -> list[str]:
         if one["state"] == "disabled":
             lines.append(f"{one['connection']}: disabled: {one['why']}")
             continue
-        until = f"; until {times.away(one['until'], found['at'])}" if one["until"] else ""
         effects = f"{one['effects']} effect{'s' * (one['effects'] != 1)}"
-        lines.append(f"{one['connection']}: held with {effects}: {one['why']}{until}")
+        next_look = times.away(one["until"], found["at"])
+        lines.append(f"{one['connection']}: held since {times.day(one['since'])} with {effects}: {one['why']}")
+        lines.append(f"    looked at again {next_look}; at once: hotwash doctor {one['connection']}")
     return lines
 
 

@@ -60,10 +60,13 @@ async def _problem(application: Application, one: ConnectionConfig) -> str | Non
     check = getattr(application.providers.get(one.name), "check", None)
     if check is None:
         return None
+    connections = application.hub.connections
     try:
         async with asyncio.timeout(LONGEST):
             found: str | None = await check()
+        await connections.let_in(one.name)
     except ConnectionBroken as error:
+        await connections.refused(one.name, error)
         return f"the service refuses the credentials, or what they may do: {error}"
     except (ActionError, RetryLater) as error:
         return str(error)

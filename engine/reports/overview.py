@@ -292,21 +292,24 @@ def _question(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def _connections(reader: sqlite3.Connection, known: Mapping[str, str | None]) -> list[dict[str, Any]]:
-    """Give the connections that do not work: disabled by the configuration, or held because they refused us."""
+    """Give the connections that do not work: disabled by the configuration, or held because they refuse us."""
     told = [{"connection": name, "state": "disabled", "why": why} for name, why in known.items() if why is not None]
-    held: dict[str, dict[str, Any]] = {}
-    for row in reader.execute(
-        "SELECT e.connection, e.error, w.due FROM effects e JOIN runs r ON r.id = e.run"
-        " LEFT JOIN waits w ON w.run = e.run AND w.path = e.path AND w.due IS NOT NULL"
-        f" WHERE r.state IN ({_GOING_ON}) AND e.state IN ('intent', 'held') AND e.error IS NOT NULL ORDER BY e.id"
-    ):
-        error = json.loads(row["error"])
-        if error.get("code") != "connection-held":
-            continue
-        one = held.setdefault(row["connection"], {"connection": row["connection"], "state": "held", "effects": 0})
-        one["effects"] += 1
-        one |= {"why": error.get("message"), "until": iso(row["due"])}
-    return told + list(held.values())
+    rows = reader.execute(
+        "SELECT substr(s.id, 12, length(s.id) - 16) AS name, s.first, s.due, s.cursor, (SELECT count(*) FROM waits w"
+        " WHERE w.kind = 'connection' AND w.value = substr(s.id, 12, length(s.id) - 16)) AS effects"
+        " FROM schedules s WHERE s.id LIKE 'connection/%/held' ORDER BY s.first"
+    ).fetchall()
+    return told + [
+        {
+            "connection": row["name"],
+            "state": "held",
+            "effects": row["effects"],
+            "why": json.loads(row["cursor"])["why"],
+            "since": iso(row["first"]),
+            "until": iso(row["due"]),
+        }
+        for row in rows
+    ]
 
 
 def _sources(reader: sqlite3.Connection) -> list[dict[str, Any]]:

@@ -241,7 +241,7 @@ def held(reader: sqlite3.Connection, row: sqlite3.Row) -> list[dict[str, Any]]:
 def _value(row: sqlite3.Row) -> Any:
     if not row["value"]:
         return None
-    return row["value"] if row["kind"] in ("effect", "turn") else read(row["value"])
+    return row["value"] if row["kind"] in ("effect", "turn", "connection") else read(row["value"])
 
 
 def _caused(reader: sqlite3.Connection, run: sqlite3.Row) -> list[dict[str, Any]]:

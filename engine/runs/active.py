@@ -66,15 +66,6 @@ class Checked:
 
 
 @dataclass(slots=True)
-class Hold:
-    """A connection that refuses our credentials."""
-
-    until: datetime
-    why: str
-    probing: bool = False  #: whether a call is trying if it works again
-
-
-@dataclass(slots=True)
 class Closing:
     """An effect that ended without a call, and of a question the row that the chat keeps of it."""
 

@@ -13,12 +13,11 @@ from engine.plugins import EffectClass
 from engine.runs import slots
 from engine.runs.commands import Call, Called, KnownCall
 from engine.runs.hub import Hub
-from engine.runs.rows import RECORD, RUN, wake
+from engine.runs.rows import EFFECT, RECORD, RUN, wake
 from engine.runs.slots import Slot
 from engine.runs.state import Run
 from engine.store.codec import dumps, fingerprint, loads, micros
 from engine.store.journal import Undrafted, Writing
-from engine.store.tables import effects, insert
 from engine.workflow.calling import CALL
 
 #: What the row of such a run says under `trigger`.
@@ -26,19 +25,6 @@ CALLED = "workflow.called"
 
 #: Of a workflow that was renamed since it was called, the run has the new name.
 _RUN_OF = "SELECT * FROM runs WHERE workflow IN (?1, (SELECT new FROM moves WHERE old = ?1)) AND key = ?2"
-_EFFECT = insert(
-    effects,
-    "identity",
-    "run",
-    "path",
-    "action",
-    "class",
-    "inputs",
-    "inputs_hash",
-    "state",
-    "attempts",
-    "created",
-)
 
 
 class Impossible(Exception):
@@ -93,7 +79,8 @@ def _write_effect(tx: Writing, run: Run, command: Call, at: int) -> None:
     inputs = dumps(command.called.inputs if command.called is not None else {}) if inputs is None else inputs
     tx.execute("DELETE FROM effects WHERE identity = ?", (identity,))
     kind = EffectClass.OWN_ROWS.value
-    tx.add(_EFFECT, (identity, run.id, command.path, action, kind, inputs, fingerprint(inputs), "pending", 1, at))
+    values = (identity, run.id, command.path, action, None, kind, inputs, fingerprint(inputs), "pending", 1, at)
+    tx.add(EFFECT, values)
 
 
 def _new(tx: Writing, run: Run, command: Call, now: datetime) -> list[int]:

@@ -156,8 +156,8 @@ class LookUp:
 class Listen:
     """Wake the run when `due` has come, or when an event of a type arrives whose `field` has `value`.
 
-    `kind` is timer, event, deadline, pause (until a person ends it) or effect (the result of an effect of another run,
-    whose identity is `value`).
+    `kind` is timer, event, deadline, pause (until a person ends it), connection (until the one called `value` works)
+    or effect (the result of an effect of another run, whose identity is `value`).
     """
 
     path: str
@@ -215,7 +215,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Why an effect does not go out now, and until when; None stands for until somebody lets it.
+    """Why an effect does not go out now, and until when; None stands for until somebody lets it, or its connection.
 
     `code` is a stable name of the reason: connection-held, rate-limited, closed, paused, daily-limit, muted.
     """
@@ -223,6 +223,12 @@ class Held:
     until: datetime | None
     code: str
     why: str
+    connection: str | None = None  #: that it waits for
+
+    def told(self, step: str) -> dict[str, Any]:
+        """Give it as the record of a step has it."""
+        about = {"connection": self.connection} if self.connection is not None else {}
+        return {"message": self.why, "step": step, "code": self.code, **about}
 
 
 Command = Perform | Call | Close | LookUp | Listen | Unlisten | Examined | Refresh | Take | Judged | End

@@ -14,6 +14,7 @@ from engine.plugins import (
 from engine.runs import children, outbox, slots
 from engine.runs.active import Active, Closing, Intent, Result, summary
 from engine.runs.commands import Take
+from engine.runs.effects import waits_for
 from engine.runs.hub import Hub
 from engine.runs.interpreter import (
     Call,
@@ -28,7 +29,7 @@ from engine.runs.interpreter import (
     Refresh,
     Unlisten,
 )
-from engine.runs.rows import RECORD, VERDICT, forget_waits, save_row, wake, wake_about
+from engine.runs.rows import EFFECT, RECORD, VERDICT, forget_waits, save_row, wake, wake_about
 from engine.runs.slots import Slot
 from engine.runs.state import IN_DOUBT, Record
 from engine.store.codec import dumps, fingerprint, micros
@@ -43,20 +44,6 @@ LISTEN = insert(waits_table, "run", "path", "kind", "due", "event_type", "field"
 _LATER = frozenset({"held", "retry", "pending", "hold"})
 #: States of an effect that has a result.
 _OVER = frozenset({"done", "failed", "skipped", "stopped", "dry_run"})
-_INTENT = insert(
-    effects_table,
-    "identity",
-    "run",
-    "path",
-    "action",
-    "connection",
-    "class",
-    "inputs",
-    "inputs_hash",
-    "state",
-    "attempts",
-    "created",
-)
 _RESULT = update(effects_table, "identity", "state", "result", "error", "attempts", "ended")
 _END = update(runs_table, "id", "state", "reason", "error", "ended", "updated")
 _STATE = update(runs_table, "id", "state", "updated")
@@ -180,7 +167,8 @@ class Commit:
             tx.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = ?", (run, record.path, kind))
             tx.execute(LISTEN, (run, record.path, kind, micros(record.data["due"]), None, None, None))
         elif record.kind != "pending":
-            self._listen(tx, Listen(record.path, "pause"))
+            error = record.data.get("error") or {}
+            self._listen(tx, Listen(record.path, waits_for(error, None), value=error.get("connection")))
 
     def _intend(self, tx: Writing, intent: Intent, at: int) -> None:
         run, command, hash = self.active.run, intent.command, fingerprint(intent.inputs)
@@ -189,7 +177,7 @@ class Commit:
         if not self.active.fresh or command.step.once_per:
             self._replace(tx, intent, hash)
         values = (command.identity, run.id, command.path, action.name, intent.connection, intent.kind.value)
-        tx.add(_INTENT, (*values, intent.inputs, hash, "intent", 1, at))
+        tx.add(EFFECT, (*values, intent.inputs, hash, "intent", 1, at))
 
     def _replace(self, tx: Writing, intent: Intent, hash: str) -> None:
         """Make room for an effect whose identity is known already, where it may be done anew."""
@@ -290,8 +278,8 @@ class Commit:
                 self.timed = self.timed or due is not None
                 if command.kind == "effect":
                     self._listen_for_effect(tx, command)
-                if command.kind == "pause":
-                    self._listen_for_resumption(tx, command.path)
+                if command.kind in ("pause", "connection"):
+                    self._listen_for_resumption(tx, command)
                 if command.event_type is not None:
                     self._listen_for_event(tx, command.event_type)
                 values = (run, command.path, command.kind, due, command.event_type, command.field, command.value)
@@ -314,11 +302,14 @@ class Commit:
         if self.looked is not None and not self.again and tx.newest("events") > self.looked:
             self._look_again(tx)
 
-    def _listen_for_resumption(self, tx: Writing, path: str) -> None:
-        """Look again at once where the pause has ended between the decision and this commit."""
+    def _listen_for_resumption(self, tx: Writing, command: Listen) -> None:
+        """Look again at once where the pause has ended, or the connection works, since this was decided."""
         run = self.active.run
-        tx.execute("DELETE FROM waits WHERE run = ? AND path = ? AND kind = 'pause'", (run.id, path))
-        if self.hub.pauses.of(run.workflow) is None:
+        tx.execute(
+            "DELETE FROM waits WHERE run = ? AND path = ? AND kind IN ('pause', 'connection')", (run.id, command.path)
+        )
+        paused = self.hub.pauses.of(run.workflow) is not None
+        if not (paused if command.kind == "pause" else command.value in self.hub.connections.held):
             self._look_again(tx)
 
     def _look_again(self, tx: Writing) -> None:

@@ -172,15 +172,22 @@ def hold(turn: Turn, step: Step, path: str, held: Held | None, leaf: Leaf | None
     """Record why an effect is held, once for as long as that lasts, and block."""
     if held is None:
         return
-    error = {"message": held.why, "step": step.id, "code": held.code}
+    error = held.told(step.id)
     known = turn.state.leaves.get(path)
     was_paused = _is_paused(known)
     if known is None or (known.due, known.error) != (held.until, error):
         turn.put(path, "held" if leaf is None else "retry", {"due": held.until, "error": error})
         if leaf is not None or was_paused:
             turn.commands.append(Unlisten(path))
-        turn.commands.append(Listen(path, "timer" if held.until else "pause", held.until))
+        turn.commands.append(Listen(path, waits_for(error, held.until), held.until, value=held.connection))
     raise Blocked
+
+
+def waits_for(error: Mapping[str, Any], until: datetime | None) -> str:
+    """Give the kind of row that wakes what is held for a reason."""
+    if until is not None:
+        return "timer"
+    return "connection" if error.get("connection") is not None else "pause"
 
 
 def _is_paused(leaf: Leaf | None) -> bool:

@@ -38,7 +38,6 @@ from engine.runs.active import (
     Active,
     Checked,
     Closing,
-    Hold,
     Intent,
     Result,
     did,
@@ -87,8 +86,6 @@ T = TypeVar("T")
 
 #: One attempt of an effect without a `timeout` of its own, in seconds.
 ATTEMPT_TIMEOUT = 60.0
-#: How long a connection that refuses our credentials is left alone before it is tried again.
-HOLD = timedelta(minutes=5)
 #: How long a run is left alone after the database could not be written.
 PAUSE = timedelta(seconds=5)
 #: A reading or a look that failed is tried again after this.
@@ -99,6 +96,12 @@ CUT_OFF = "the engine ended while its call was under way"
 TICK = 0.001
 #: What of a run has an instant at which it goes on.
 _TIMED = frozenset({"held", "retry", "pending", "wait"})
+
+
+def _comes_first(result: Result) -> bool:
+    """Whether what came back is written before the run decides: subjects that it changes, an intent taken back."""
+    emitted = result.effect is not None and result.effect.emitted
+    return bool(result.readings or emitted or result.effect_state == "held")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ _is_async = cache(inspect.iscoroutinefunction)
 class Executor:
     """Brings runs forward, one actor for each that has something to do."""
 
-    #: At most this many calls to providers at once.
+    #: At most this many calls at once on one connection: others do not wait for a service that hangs.
     max_calls = 64
     #: Runs that begin with their event's commit, unless so many are at work.
     max_begun = 192
@@ -129,7 +132,7 @@ class Executor:
         self.holding = Holding(hub)
         self.limits = Limits(hub)
         self.paused: dict[int, datetime] = {}  #: runs that wait for the database to be writable, and until when
-        self._calls = asyncio.Semaphore(self.max_calls)
+        self._lines: dict[str | None, asyncio.Semaphore] = {}
         self._readings: dict[tuple[str, str], tuple[datetime, asyncio.Task[Fact | None]]] = {}
         self._showing: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -259,7 +262,7 @@ class Executor:
         if active.reread or (active.state.ended is not None and self._taken_up(active)):
             self._reload(active)
         drop_outlived(active, results)
-        if any(result.readings or (result.effect and result.effect.emitted) for result in results):
+        if any(map(_comes_first, results)):
             await self._commit(active, results, Outcome((), ()), None)
             results.clear()
         for result in results:
@@ -400,16 +403,17 @@ class Executor:
             return self._rest(active, path, visible)
         if identity in self.limits.looked_for:  # in vain, and its call has been waiting for its turn since
             return None
-        turn = await self.limits.turn(row["connection"], f"{identity}?")
+        turn = await self._turn_of(row["connection"], f"{identity}?")
         if turn is not None:
             return self._rest(active, path, turn)
         effect = self._effect(active, path, identity, instant(row["created"]), leaf.attempt)
         effect.inputs = loads(row["inputs"])
         try:
-            found = await self._finder(row).find(effect)  # type: ignore[union-attr]
+            async with self._line(row["connection"]), asyncio.timeout(ATTEMPT_TIMEOUT):
+                found = await self._finder(row).find(effect)  # type: ignore[union-attr]
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing is made on a guess
             self.hub.tell("effect.unseen", f"{identity}: it could not be looked for: {error}", run=active.run.uid)
-            return self._rest(active, path, self.hub.clock.now() + AGAIN)
+            return self._rest(active, path, await self._later(row["connection"], error))
         if found is not None:
             return self._success(active, path, identity, effect, step, found)
         self.limits.looked_for.add(identity)
@@ -470,8 +474,7 @@ class Executor:
 
         async def call() -> None:
             try:
-                async with self._calls:
-                    result = await work()
+                result = await work()
                 result.round = round
                 active.inbox.append(result)
             except Exception as error:  # noqa: BLE001  a fault of ours: the actor ends with it, and says so
@@ -532,8 +535,9 @@ class Executor:
             checked, created = Checked(row["inputs"], loads(row["inputs"]), None), instant(row["created"])
         assert step.action is not None
         connection = self._connection_of(step.action, step)
-        hold = self.holding.connections.get(connection) if connection is not None else None
+        hold = self.hub.connections.held.get(connection) if connection is not None else None
         held = await self._held(active, path, step, identity, checked) if goes_out else self.holding.connection(step)
+        held = held or (self.holding.connection(step) if hold is not None else None)  # another may be trying by now
         if held is not None:
             return self._hold(active, path, leaf, step, held, fresh=fresh)
         self.limits.looked_for.discard(identity)
@@ -541,22 +545,25 @@ class Executor:
             hold.probing = True
         effect = self._effect(active, path, identity, created, attempt)
         try:
-            outcome = await self._call(active, step, effect, checked, leaf.timeout)
+            async with self._line(connection):
+                outcome = await self._call(active, step, effect, checked, leaf.timeout)
         except ConnectionBroken as error:
             if connection is None:
                 return self._failure(step, leaf, path, str(error), "connection-broken", False)
-            hold = self.holding.connections[connection] = Hold(self.hub.clock.now() + HOLD, str(error))
-            self.hub.tell("connection.held", f"{connection} is held: {error}", connection=connection, until=hold.until)
-            return self._hold(active, path, leaf, step, Held(hold.until, "connection-held", hold.why), fresh=fresh)
+            await self.hub.connections.refused(connection, error)
+            refused = Held(None, "connection-held", str(error), connection)
+            return self._hold(active, path, leaf, step, refused, fresh=fresh)
         except Exception as error:  # noqa: BLE001  a plugin's bug is the run's failure, not the engine's
             if isinstance(error, RetryLater) and error.too_often and error.after:
                 await self.limits.close(connection, error.after)
+            if isinstance(error, ActionError) and self.hub.connections.is_doubted(connection):
+                await self.hub.connections.works(str(connection))  # our credentials were taken
             return self._fault(active, path, step, identity, checked, error)
         finally:
             if hold is not None:
                 hold.probing = False
-        if connection is not None and self.holding.connections.pop(connection, None) is not None:
-            self.hub.tell("connection.works", f"{connection} works again", connection=connection)
+        if self.hub.connections.is_doubted(connection):
+            await self.hub.connections.works(str(connection))
         return self._success(active, path, identity, effect, step, outcome, leaf.timeout)
 
     async def _held(self, active: Active, path: str, step: Step, identity: str, checked: Checked) -> Held | None:
@@ -695,7 +702,7 @@ class Executor:
         fresh: bool,
     ) -> Result:
         """Take the intent back: what is held is decided anew when it goes out. A further attempt keeps its inputs."""
-        error = {"message": held.why, "step": step.id, "code": held.code}
+        error = held.told(step.id)
         if leaf.attempt > 1 or not fresh:
             data = {"attempt": leaf.attempt, "due": held.until, "error": error}
             return Result([Record(path, "retry", data)], leaf.identity, "intent", error=error, attempt=leaf.attempt)
@@ -725,16 +732,42 @@ class Executor:
 
     # --- look-ups and re-reading -------------------------------------------------------------------------------------
 
+    def _line(self, connection: str | None) -> asyncio.Semaphore:
+        """Give what lets the calls on a connection in, a number at once."""
+        if connection not in self._lines:
+            self._lines[connection] = asyncio.Semaphore(self.max_calls)
+        return self._lines[connection]
+
+    async def _turn_of(self, connection: str, who: str) -> datetime | None:
+        """Give until when a connection is not to be read from; None where it may be now."""
+        if self.hub.connections.rests(connection):
+            return self.hub.clock.now() + AGAIN  # a row of ours is looked at, not the vendor
+        return await self.limits.turn(connection, who)
+
+    async def _later(self, connection: str | None, error: Exception) -> datetime:
+        """Give when a reading that failed is made again; where our credentials are refused, the connection is held."""
+        if isinstance(error, ConnectionBroken) and connection is not None:
+            await self.hub.connections.refused(connection, error)
+        if isinstance(error, RetryLater) and error.too_often and error.after:
+            await self.limits.close(connection, error.after)
+        after = error.after if isinstance(error, RetryLater) and error.after else 0.0
+        return self.hub.clock.now() + max(AGAIN, timedelta(seconds=after))
+
     async def _look_up(self, active: Active, command: LookUp) -> Result:
         call = lookup_key(command.name, command.args)
+        connection = None
         try:
             connection, provider = self.hub.serve("on_call", None)
-            turn = await self.limits.turn(connection, f"{active.run.id} {command.path} {call}")
+            turn = await self._turn_of(connection, f"{active.run.id} {command.path} {call}")
             if turn is not None:
                 return self._rest(active, command.path, turn)
             target, at = (*command.args, None)[:2]
             ref = getattr(target, "id", target)
-            answer = await provider.on_call(ref, at or self.hub.clock.now())
+            async with self._line(connection), asyncio.timeout(ATTEMPT_TIMEOUT):
+                answer = await provider.on_call(ref, at or self.hub.clock.now())
+        except (RetryLater, ConnectionBroken, TimeoutError) as error:
+            self.hub.tell("lookup.unanswered", f"{command.name}(): {error}", run=active.run.uid)
+            return self._rest(active, command.path, await self._later(connection, error))
         except Exception as error:  # noqa: BLE001  whatever a vendor's client raises, the step fails with it
             fault = {"message": f"{command.name}(): {error}", "step": command.path, "code": "lookup-failed"}
             return Result([Record(command.path, "failed", {"error": fault})])
@@ -751,7 +784,7 @@ class Executor:
             return self._rest(active, command.path, limited.until)
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing goes out on stale state
             self.hub.tell("subject.stale", f"{ref} could not be read again: {error}", subject=ref)
-            return self._rest(active, command.path, self.hub.clock.now() + AGAIN)
+            return self._rest(active, command.path, await self._later(ref.partition(":")[0], error))
         if fact is None:
             self.hub.tell("subject.gone", f"{ref} is no longer there: nothing goes out about it", subject=ref)
             return self._rest(active, command.path, self.hub.clock.now() + FRESH)
@@ -768,11 +801,12 @@ class Executor:
 
     async def _reread(self, kind: str, ref: str) -> Fact | None:
         connection = ref.partition(":")[0]
-        turn = await self.limits.turn(connection, ref)
+        turn = await self._turn_of(connection, ref)
         if turn is not None:
             raise Limited(turn)
         provider = self.hub.provider(connection)
-        found = await provider.get(ref)
+        async with self._line(connection), asyncio.timeout(ATTEMPT_TIMEOUT):
+            found = await provider.get(ref)
         if found is None:
             return None
         names = [one.name for one in dataclasses.fields(found) if one.name != "id"]

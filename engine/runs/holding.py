@@ -13,14 +13,11 @@ from typing import Any
 
 from engine.calendars import RECIPIENT, Calendar, Stretch, intersect, is_open, next_open, open_intervals
 from engine.plugins import ActionError
-from engine.runs.active import Hold
 from engine.runs.commands import Held
 from engine.runs.hub import Hub
 from engine.runs.manners import OURS, goes_to_people, recipients
 from engine.workflow.model import Step, Workflow
 
-#: What else goes out on a held connection waits this long while one call tries whether it works again.
-PROBE = timedelta(seconds=15)
 #: How far ahead an instant is looked for at which several people are all at work.
 TOGETHER = timedelta(days=14)
 
@@ -30,7 +27,6 @@ class Holding:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.connections: dict[str, Hold] = {}  #: that refuse our credentials, by name
 
     def at_all(self, workflow: Workflow, step: Step, path: str) -> Held | None:
         """Give what holds an effect back, whatever it says and whoever it goes to.
@@ -45,7 +41,7 @@ class Holding:
             closed = self._closed(workflow.during, step)
             if closed is not None:
                 return closed
-        return self.connection(step) if self.connections else None
+        return self.connection(step) if self.hub.connections.held else None
 
     def towards(self, workflow: Workflow, step: Step, path: str, inputs: Any) -> Held | None:
         """Give what holds an effect back because of whom it goes to; `inputs` are as the action takes them.
@@ -67,18 +63,15 @@ class Holding:
         return Held(until, "closed", f"outside the working hours of {names}")
 
     def connection(self, step: Step) -> Held | None:
-        """Give until when the connection of a step is left alone; None where a call may be made on it."""
+        """Give why the connection of a step is left alone; None where a call may be made on it."""
         assert step.action is not None
-        if not self.connections or step.action.capability is None:
+        if not self.hub.connections.held or step.action.capability is None:
             return None
         try:
-            hold = self.connections[self.hub.serve(step.action.capability, step.connection)[0]]
+            name = self.hub.serve(step.action.capability, step.connection)[0]
         except (KeyError, ActionError):  # what is not configured fails when it is performed
             return None
-        now = self.hub.clock.now()
-        if now < hold.until:
-            return Held(hold.until, "connection-held", hold.why)
-        return Held(now + PROBE, "connection-held", hold.why) if hold.probing else None
+        return self.hub.connections.holding(name)
 
     def _closed(self, during: str, step: Step) -> Held | None:
         if during == RECIPIENT and goes_to_people(step):

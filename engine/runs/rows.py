@@ -10,7 +10,7 @@ from engine import subjects
 from engine.runs.state import Record, Run, RunState
 from engine.store.codec import dumps, instant, loads
 from engine.store.journal import Writing
-from engine.store.tables import Rows, insert, steps, verdicts
+from engine.store.tables import Rows, effects, insert, steps, verdicts
 from engine.store.tables import runs as runs_table
 
 #: A line of a run's history.
@@ -36,6 +36,21 @@ RUN = insert(
     "updated",
     "slot",
     "dry",
+)
+#: An effect as it is written down before it is tried; a call has no connection.
+EFFECT = insert(
+    effects,
+    "identity",
+    "run",
+    "path",
+    "action",
+    "connection",
+    "class",
+    "inputs",
+    "inputs_hash",
+    "state",
+    "attempts",
+    "created",
 )
 #: What became of an event in a workflow.
 VERDICT = insert(verdicts, "event", "workflow", "kind", "run", "detail", "at")

@@ -196,7 +196,8 @@ waits = Table(
     Column("id", _Id, primary_key=True),
     Column("run", BigInteger),
     Column("path", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # timer, event, hold, deadline, pause, effect, settle, turn, digest
+    # timer, event, hold, deadline, pause, connection, effect, settle, turn, digest
+    Column("kind", Text, nullable=False),
     Column("due", BigInteger),
     Column("event_type", Text),
     Column("field", Text),

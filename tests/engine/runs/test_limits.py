@@ -253,7 +253,7 @@ async def test_a_look_up_at_a_vendor_takes_a_turn(engine):
     text = (
         'vars: {who: "${{ on_call(null) }}"}\nsteps:\n  - uses: chat.post\n    with: {text: "${{ incident.title }}"}\n'
     )
-    async with engine(text, project="connections: {roster: {rate: 1/h, burst: 1}}\n") as world:
+    async with engine(text, project="connections: {roster: {rate: 1/h, burst: 2}}\n") as world:  # one for who it is now
         await declare(world, "a", "b")
         assert (world.said, world.state) == (["a"], "held")
         await world.move("1h")
