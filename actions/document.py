@@ -57,13 +57,15 @@ class CreateDocument(Params):
 
 @action("document.create", CreateDocument, returns=Document, lasts=True)
 async def create(params: CreateDocument, ctx: Context) -> Document:
-    """Hand the rendered document to the document provider."""
+    """Hand the rendered document to the document provider. It is as private as its incident."""
+    incident = _incident(params.incident, ctx)
     return await ctx.documents.create(
         params.title,
         params.template.text if params.template else params.text or "",
         template=params.template.name if params.template else None,
-        incident=_incident(params.incident, ctx),
+        incident=incident,
         share_with=params.share_with,
+        private=incident is not None and ctx.is_private(incident),
         effect=ctx.effect,
     )
 

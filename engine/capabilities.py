@@ -237,9 +237,10 @@ class Documents(Protocol):
         template: str | None,
         incident: str | None,
         share_with: Sequence[Person],
+        private: bool = False,
         effect: Effect,
     ) -> Document:
-        """Make a document of Markdown `text`."""
+        """Make a document of Markdown `text`. Where it is `private`, only those concerned may come to see it."""
 
     async def append(self, document: str, text: str, *, heading: str | None, effect: Effect) -> Document:
         """Add Markdown at the end, or at the end of the section under `heading`."""

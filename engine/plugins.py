@@ -418,6 +418,9 @@ class Context(Protocol):
     def zone(self) -> str:
         """IANA name of the zone that times are shown in."""
 
+    def is_private(self, incident: str) -> bool:
+        """Whether the incident of this id may only be seen by those concerned."""
+
     def hours_of(self, person: domain.Person | None) -> calendars.Calendar:
         """Give somebody's working hours, in their own time zone; None gives the project's."""
 

@@ -152,5 +152,8 @@ class FakeContext:
     on_call: Any = None
     http: Any = None
 
+    def is_private(self, incident: str) -> bool:
+        return self.incident is not None and self.incident.id == incident and self.incident.private
+
     def hours_of(self, person: Person | None) -> Calendar:
         return WEEKDAYS_9_TO_5

@@ -31,6 +31,13 @@ class DocsStandIn:
         self._mock = MockGoogleDocsAPI(Document.model_validate(start))
         self._people: list[str] = []  #: addresses, in the order of the text
 
+    def copy(self, number: str) -> DocsStandIn:
+        """Give another document that says the same."""
+        other = DocsStandIn(number, "")
+        told = {**self._mock._get_raw(), "documentId": number}
+        other._mock, other._people = MockGoogleDocsAPI(Document.model_validate(told)), list(self._people)
+        return other
+
     def get(self) -> dict[str, Any]:
         """Give what `documents.get` gives."""
         raw = json.loads(json.dumps(self._mock._get_raw()))

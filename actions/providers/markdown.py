@@ -440,6 +440,7 @@ class Markdown:
         template: str | None,
         incident: str | None,
         share_with: Sequence[Person],
+        private: bool = False,
         effect: Effect,
     ) -> Document:
         """Write a new file, unless this effect has made one already.

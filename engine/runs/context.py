@@ -55,6 +55,9 @@ class ActionContext:
     def owner(self) -> Person | None:
         return self._hub.owner_of(self._active.workflow.owner)
 
+    def is_private(self, incident: str) -> bool:
+        return self._hub.lookups().is_private("incident", incident)
+
     def hours_of(self, person: Person | None) -> Calendar:
         during = self._active.workflow.during
         if person is None and during is not None:

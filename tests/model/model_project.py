@@ -344,6 +344,7 @@ class Paper:
         template: str | None,
         incident: str | None,
         share_with: Sequence[Person],
+        private: bool = False,
         effect: Effect,
     ) -> Document:
         return await self._make(title, incident, effect)
@@ -361,6 +362,7 @@ class Files(Paper):
         template: str | None,
         incident: str | None,
         share_with: Sequence[Person],
+        private: bool = False,
         effect: Effect,
     ) -> Document:
         return await self._make(title, incident, effect)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions.providers.blocks import Paragraph, Span, blocks
-from actions.providers.google_text import Insertion, inserting, read, units
+from actions.providers.google_page import read
+from actions.providers.google_text import Insertion, inserting, units
 from engine.capabilities import ACTION_ITEM_COLUMNS
 
 pytest.importorskip("extradoc", reason="the package extradoc, which plays Google Docs, is not installed")
