@@ -266,7 +266,7 @@ class Documents(Protocol):
         """Give what changed since `cursor`; None stands for the very first look, which takes stock."""
 
     def watch(self) -> AsyncIterator[None]:
-        """Yield whenever it may be worth to look at `changes`."""
+        """Yield whenever `changes` may have something. A provider without it is asked every few minutes."""
 
 
 class Chat(Protocol):

@@ -24,6 +24,7 @@ from engine.problems import render_all
 from engine.store import lookups
 from engine.workflow.check import check_workflow
 from engine.workflow.source import read_source
+from tests.google_credentials import service_account
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").rglob("hotwash.yaml"))
@@ -130,6 +131,8 @@ def test_the_example_of_a_connection_is_read_without_a_problem(item, tmp_path):
         (entry,) = yaml.safe_load(example).values()
         assert entry["provider"] == item.name
         (tmp_path / "hotwash.yaml").write_text(f"timezone: UTC\nconnections:\n{textwrap.indent(example, '  ')}")
+        for name in re.findall(r"\$\{file:([^}]+)\}", example):
+            (tmp_path / name).write_text(service_account("https://oauth2.googleapis.com/token"))
         secrets = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "c2VjcmV0")
         assert render_all(load_config(tmp_path, CATALOGUE, secrets)[1]) == ""
 
@@ -255,7 +258,7 @@ def test_a_provider_with_findable_effects_can_find_them(provider):
 @pytest.mark.parametrize("provider", PROVIDERS, ids=named)
 def test_a_provider_has_every_method_of_the_jobs_it_does(provider):
     wanted = {name for job in provider.serves for name in dir(CAPABILITIES[job]) if not name.startswith("_")}
-    assert wanted - set(dir(provider.cls)) == set()
+    assert wanted - set(dir(provider.cls)) <= {"watch"}  # who cannot wake us is asked every few minutes
 
 
 @pytest.mark.parametrize("action", CATALOGUE.actions.values(), ids=named)
