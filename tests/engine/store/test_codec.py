@@ -72,9 +72,15 @@ def test_a_value_of_another_kind_is_refused():
         dumps({"a": object()})
 
 
-def test_numbers_that_json_has_no_word_for_are_refused():
-    with pytest.raises(ValueError, match="JSON"):
-        dumps(float("nan"))
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_json_has_no_word_for_are_refused_wherever_they_stand(number):
+    for value in (number, [1, number], {"a": {"b": number}}, Person("ada", "Ada", ids={"slack": number})):
+        with pytest.raises(ValueError, match="JSON has no word for the number"):
+            dumps(value)
+
+
+def test_a_number_of_more_than_64_bits_is_kept_whole():
+    assert loads(dumps({"count": 2**70})) == {"count": 2**70}
 
 
 def test_a_mapping_of_another_kind_is_kept_as_one():
