@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from engine.domain import Event
+from engine.domain import FIELDS, Event
 from engine.plugins import Trigger
 from engine.store.codec import digest, dumps, encode
-from engine.store.lookups import Lookups
+from engine.store.lookups import Lookups, Uncommitted
 from engine.subjects import MAX_DEPTH
 from engine.workflow import inputs
 from engine.workflow.expressions import EvaluationError, Expression, Scope, Verdict, compile_expression, index_key
@@ -152,7 +152,7 @@ class _Index:
         found = list(self._rest)
         scope = scope_of(self._all[0][0], event, world)
         for place in self._places.values():
-            found += place.candidates(scope)
+            found += place.candidates(event, world, scope)
         return [self._all[position] for position in sorted(set(found))]
 
 
@@ -163,10 +163,21 @@ class _Place:
         self.expression, self.member = compile_expression(path), member
         self.positions: list[int] = []
         self.by_key: dict[Hashable, list[int]] = {}
+        kind, _, name = path.partition(".")
+        known = FIELDS.get(kind, {}).get(name)
+        #: the field that a path is to, where its text is stored as it stands: it is read without making the record
+        self.stored = (kind, name) if known is not None and known.kind == "text" and not known.derived else None
 
-    def candidates(self, scope: Scope) -> Iterable[int]:
+    def _value(self, event: Event, world: Lookups, scope: Scope) -> Any:
+        if self.stored is not None and event.subject_type == self.stored[0] and isinstance(world, Uncommitted):
+            state = world.known.get((event.subject_type, str(event.subject)), {})
+            if (text := state.get(self.stored[1])) is not None:
+                return text
+        return self.expression.evaluate(scope)
+
+    def candidates(self, event: Event, world: Lookups, scope: Scope) -> Iterable[int]:
         try:
-            value = self.expression.evaluate(scope)
+            value = self._value(event, world, scope)
         except Exception:  # noqa: BLE001  each of them says for itself what cannot be read
             return self.positions
         if self.member and not isinstance(value, list | tuple):
