@@ -9,26 +9,27 @@ of is kept in the engine's database alone.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from email.utils import format_datetime
 from functools import cache, partial
-from html import escape
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, field_validator
 
-from actions.providers import blocks, files
-from actions.providers.blocks import Span
+from actions.providers import files
+from actions.providers.static_entries import BADNESS, Entry, Kept, as_line, read, worst, written
+from actions.providers.static_text import html
 from engine import calendars
-from engine.domain import ComponentState, StatusEntry, StatusImpact, StatusState, StatusUpdate
+from engine.domain import ComponentState, StatusEntry, StatusImpact, StatusUpdate
 from engine.plugins import (
     ActionError,
     Connection,
@@ -44,33 +45,29 @@ from engine.plugins import (
 
 _DATA = "status.json"
 _LARGEST_FILE = 64 * 1024 * 1024
+_RENEWED = timedelta(hours=1)
 _MOST_NEWS = 50  #: messages in the feed
 _OURS = b'<meta name="generator" content="Hotwash" />'
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-#: What neither HTML nor XML can hold.
-_UNWRITTEN = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
-
-_FOLLOWS: Mapping[StatusImpact, ComponentState] = {
-    "none": "operational",
-    "minor": "degraded_performance",
-    "major": "partial_outage",
-    "critical": "major_outage",
-}
-#: Each state of a component as people read it, from good to bad.
-_COMPONENT: Mapping[ComponentState, tuple[int, str]] = {
-    "operational": (0, "Operational"),
-    "under_maintenance": (1, "Under maintenance"),
-    "degraded_performance": (2, "Degraded performance"),
-    "partial_outage": (3, "Partial outage"),
-    "major_outage": (4, "Major outage"),
-}
+_MOST_DAYS = 90  #: bars of a component
+_MOST_MESSAGES = 5  #: of an open entry on the first page
+#: How bad something is, from 0 to 4, decides its colour and its sign.
 _IMPACT: Mapping[StatusImpact, tuple[int, str]] = {
     "none": (0, "No impact"),
     "minor": (2, "Minor impact"),
     "major": (3, "Major impact"),
     "critical": (4, "Critical impact"),
 }
+_MAINTENANCE = (1, "Maintenance")
+#: The page's sign in a browser's tab, by how bad it is.
+_SIGNS = (
+    "<circle cx='4' cy='4' r='4' fill='#176f37'/>",
+    "<circle cx='4' cy='4' r='3' fill='none' stroke='#5b3cc4' stroke-width='2'/>",
+    "<rect width='8' height='8' rx='1' fill='#855a00'/>",
+    "<path d='M4 0 8 4 4 8 0 4z' fill='#ad4a00'/>",
+    "<path d='M4 0 8 8H0z' fill='#b3202c'/>",
+)
 _HEADLINES = (
     "All systems are operational",
     "Maintenance is under way",
@@ -150,142 +147,6 @@ class StaticOptions(Options):
         }
 
 
-# --- what is kept ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    at: datetime
-    state: StatusState
-    text: str
-    effect: str  #: token of the effect that added it
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An entry as it is kept. `components` are by key; one whose state is None follows the impact."""
-
-    id: str
-    title: str
-    state: StatusState
-    impact: StatusImpact
-    created_at: datetime
-    resolved_at: datetime | None = None
-    components: Mapping[str, ComponentState | None] = field(default_factory=dict)
-    updates: tuple[_Message, ...] = ()  #: oldest first
-
-    @property
-    def open(self) -> bool:
-        return self.state != "resolved"
-
-    def states(self) -> dict[str, ComponentState]:
-        """Give the state of each component as this entry has it."""
-        if not self.open:
-            return dict.fromkeys(self.components, "operational")
-        return {key: state or _FOLLOWS[self.impact] for key, state in self.components.items()}
-
-    def with_message(
-        self, news: StatusUpdate, components: Mapping[str, ComponentState | None], effect: Effect
-    ) -> _Entry:
-        at = max([effect.at.astimezone(UTC), *(one.at for one in self.updates)])
-        state = news.state or self.state
-        return replace(
-            self,
-            title=_line(news.title) if news.title is not None else self.title,
-            state=state,
-            impact=news.impact or self.impact,
-            resolved_at=None if state != "resolved" else self.resolved_at or at,
-            components={**self.components, **components},
-            updates=(*self.updates, _Message(at, state, _clean(news.text), effect.token)),
-        )
-
-
-def _clean(text: str) -> str:
-    return _UNWRITTEN.sub("", text.replace("\r\n", "\n"))
-
-
-def _line(text: str) -> str:
-    return " ".join(_clean(text).split()) or "Untitled"
-
-
-def _read(data: bytes) -> list[_Entry]:
-    """Read what is kept.
-
-    Raises:
-        ValueError: it is not what `_written` makes; with a sentence where somebody's edit may have been the cause.
-    """
-    found = json.loads(data)
-    if not isinstance(found, dict) or not isinstance(found.get("incidents"), list):
-        raise ValueError("it must hold 'incidents', a list")
-    entries = [_entry(one, number) for number, one in enumerate(found["incidents"], start=1)]
-    if len({entry.id for entry in entries}) < len(entries):
-        raise ValueError("two of its incidents have the same 'id'")
-    return entries
-
-
-def _entry(raw: Any, number: int) -> _Entry:
-    try:
-        updates = tuple(
-            _Message(_instant(one["at"]), _one_of(StatusState, one["state"]), _text(one["text"]), _text(one["effect"]))
-            for one in raw["updates"]
-        )
-        states = {
-            _text(key): None if state is None else _one_of(ComponentState, state)
-            for key, state in raw["components"].items()
-        }
-        resolved_at = raw.get("resolved_at")
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", raw["id"]):
-            raise ValueError(f"'{raw['id']}' is no id")
-        return _Entry(
-            raw["id"],
-            _line(_text(raw["title"])),
-            _one_of(StatusState, raw["state"]),
-            _one_of(StatusImpact, raw["impact"]),
-            _instant(raw["created_at"]),
-            None if resolved_at is None else _instant(resolved_at),
-            states,
-            updates,
-        )
-    except KeyError as error:
-        raise ValueError(f"incident {number}: {error} is missing") from None
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"incident {number}: {error}") from None
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} must be a text")
-    return _clean(value)
-
-
-def _instant(value: Any) -> datetime:
-    found = datetime.fromisoformat(_text(value))
-    if found.tzinfo is None:
-        raise ValueError(f"'{value}' must have a time zone")
-    return found.astimezone(UTC)
-
-
-def _one_of(allowed: Any, value: Any) -> Any:
-    if value not in get_args(allowed):
-        raise ValueError(f"{value!r} must be one of {', '.join(get_args(allowed))}")
-    return value
-
-
-def _written(site: _Site, entries: Sequence[_Entry]) -> bytes:
-    """Give what is kept as JSON; the state of the components stands in it for those who read it."""
-    states = site.states(entries)
-    found = {
-        "title": site.options.title,
-        "url": site.options.url,
-        "components": [
-            {"id": key, "name": one.name, "state": states[key]} for key, one in site.options.components.items()
-        ],
-        "incidents": [asdict(entry) for entry in entries],
-    }
-    text = json.dumps(found, ensure_ascii=False, indent=1, default=lambda value: value.isoformat())
-    return (text + "\n").encode()
-
-
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
@@ -295,16 +156,12 @@ class _Site:
 
     options: StaticOptions
     base: str  #: the address of the folder
-    zone: str
+    zone: ZoneInfo
 
-    def states(self, entries: Sequence[_Entry]) -> dict[str, ComponentState]:
+    def states(self, entries: Sequence[Entry]) -> dict[str, ComponentState]:
         """Give the state of each component: the worst that an open entry says of it."""
-        found: dict[str, ComponentState] = dict.fromkeys(self.options.components, "operational")
-        for entry in entries:
-            for key, state in entry.states().items():
-                if key in found and _COMPONENT[state] > _COMPONENT[found[key]]:
-                    found[key] = state
-        return found
+        told = [entry.states() for entry in entries]
+        return {key: worst(states[key] for states in told if key in states) for key in self.options.components}
 
     def keys_of(self, name: str) -> list[str]:
         """Give the components that a component's key or name, or a service, stands for."""
@@ -313,74 +170,111 @@ class _Site:
             return [name]
         return [key for key, one in components.items() if name == one.name or name in one.services]
 
-    def address(self, entry: _Entry) -> str:
+    def address(self, entry: Entry) -> str:
         return f"{self.base}/incidents/{entry.id}.html"
 
-    def pages(self, entries: Sequence[_Entry], now: datetime) -> Iterator[tuple[str, bytes]]:
+    def data(self, kept: Kept) -> bytes:
+        """Give what is kept as JSON; the state of the components stands in it for those who read it."""
+        states = self.states(kept.entries)
+        components = [
+            {"id": key, "name": one.name, "state": states[key]} for key, one in self.options.components.items()
+        ]
+        return written(kept, title=self.options.title, url=self.options.url, components=components)
+
+    def pages(self, kept: Kept, now: datetime) -> Iterator[tuple[str, bytes]]:
         """Give each file's name and content, the pages of single incidents first: others lead to them."""
-        newest = sorted(entries, key=lambda entry: (entry.created_at, entry.id), reverse=True)
+        newest = sorted(kept.entries, key=lambda entry: (entry.created_at, entry.id), reverse=True)
         shown = {entry.id: self._shown(entry) for entry in newest}
         for entry in newest:
-            yield (
-                f"incidents/{entry.id}.html",
-                self._page("incident", f"{entry.title} – {self.options.title}", up="../", one=shown[entry.id]),
-            )
-        title = f"All incidents – {self.options.title}"
-        yield "history.html", self._page("history", title, entries=list(shown.values()))
-        since = now - self.options.history.timedelta()
-        states = self.states(entries)
-        opened = [entry for entry in newest if entry.open]
-        past = [entry for entry in newest if not entry.open and (entry.resolved_at or now) >= since]
-        rank = max(
-            [_COMPONENT[state][0] for state in states.values()] + [_IMPACT[one.impact][0] for one in opened] + [0]
-        )
-        yield (
-            "index.html",
-            self._page(
-                "index",
-                self.options.title,
-                rank=rank,
-                headline=_HEADLINES[rank],
-                open=[shown[entry.id] for entry in opened],
-                past=[shown[entry.id] for entry in past],
-                earlier=bool(entries),
-                components=[self._component(key, states[key]) for key in states],
-                written=now,
-            ),
-        )
-        yield "feed.xml", self._feed(entries)
+            one = shown[entry.id]
+            yield f"incidents/{entry.id}.html", self._page("incident", entry.title, one["rank"], up="../", one=one)
+        months = groupby(newest, key=lambda entry: _month(self._local(entry.created_at)))
+        listed = [(month, [shown[entry.id] for entry in group]) for month, group in months]
+        yield "history.html", self._page("history", "All incidents", 0, months=listed)
+        yield "index.html", self._first_page(kept, newest, shown, now)
+        yield "feed.xml", self._feed(kept.entries)
 
-    def _page(self, kind: str, heading: str, *, up: str = "", **more: Any) -> bytes:
+    def _first_page(
+        self, kept: Kept, newest: Sequence[Entry], shown: Mapping[str, Mapping[str, Any]], now: datetime
+    ) -> bytes:
+        since = now - self.options.history.timedelta()
+        states = self.states(kept.entries)
+        opened = [shown[entry.id] for entry in newest if entry.open]
+        past = [entry for entry in newest if not entry.open and (entry.resolved_at or now) >= since]
+        days = groupby(past, key=lambda entry: _day(self._local(entry.created_at)))
+        rank = max([0, *(BADNESS.index(state) for state in states.values()), *(one["rank"] for one in opened)])
+        return self._page(
+            "index",
+            None,
+            rank,
+            headline=_HEADLINES[rank],
+            affected=", ".join(
+                self.options.components[key].name for key, state in states.items() if state != "operational"
+            ),
+            open=opened,
+            most=_MOST_MESSAGES,
+            days=[(day, [shown[entry.id] for entry in group]) for day, group in days],
+            earlier=bool(newest),
+            components=self._components(kept, states, now),
+            bars=self._length(),
+            written=now,
+        )
+
+    def _page(self, kind: str, heading: str | None, rank: int, *, up: str = "", **more: Any) -> bytes:
         site = {"title": self.options.title, "history": _days(self.options.history)}
-        words = {"kind": kind, "heading": heading, "up": up, "site": site, "written": None, **more}
-        text: str = _template(self.zone).render(words)
+        given = {"kind": kind, "heading": heading, "rank": rank, "up": up, "site": site, "written": None, **more}
+        given |= {"zone": self.zone.key, "sign": _sign(rank)}
+        text: str = _template(self.zone).render(given)
         return f"{text}\n".encode()
 
-    def _component(self, key: str, state: ComponentState) -> dict[str, Any]:
-        one = self.options.components[key]
-        rank, word = _COMPONENT[state]
-        return {"name": one.name, "description": one.description, "rank": rank, "word": word}
+    def _local(self, at: datetime) -> datetime:
+        return at.astimezone(self.zone)
 
-    def _shown(self, entry: _Entry) -> dict[str, Any]:
+    def _length(self) -> int:
+        """Give how many days a component's bars tell of; one or none is not worth a drawing."""
+        days = min(_MOST_DAYS, round(self.options.history.seconds / 86400))
+        return days if days > 1 else 0
+
+    def _components(self, kept: Kept, states: Mapping[str, ComponentState], now: datetime) -> list[dict[str, Any]]:
+        today = self._local(now).date()
+        days = [today - timedelta(days=back) for back in reversed(range(self._length()))]
+        by_day = kept.by_day(states, days, now, self.zone)
+        return [
+            {
+                "name": one.name,
+                "description": one.description,
+                "rank": BADNESS.index(states[key]),
+                "word": _word(states[key]),
+                "bars": [_bar(day, state) for day, state in zip(days, by_day[key], strict=True)],
+                "told": _told_days(days, by_day[key]),
+            }
+            for key, one in self.options.components.items()
+        ]
+
+    def _shown(self, entry: Entry) -> dict[str, Any]:
         from markupsafe import Markup
 
         names = [one.name for key, one in self.options.components.items() if key in entry.components]
+        impact = _IMPACT[entry.impact if entry.open else entry.worst_impact]
+        impact_rank, impact_word = _MAINTENANCE if entry.maintenance else impact
         return {
             "id": entry.id,
             "title": entry.title,
-            "rank": _IMPACT[entry.impact][0] if entry.open else 0,
+            "open": entry.open,
+            "rank": impact_rank if entry.open else 0,
             "state_word": entry.state.capitalize(),
-            "impact_word": _IMPACT[entry.impact][1],
+            "impact_rank": impact_rank,
+            "impact_word": impact_word,
             "affected": ", ".join(names),
             "created_at": entry.created_at,
             "resolved_at": entry.resolved_at,
             "updates": [
-                {"word": one.state.capitalize(), "at": one.at, "html": Markup(_html(one.text))}
+                {"word": one.state.capitalize(), "at": one.at, "html": Markup(html(one.text))}
                 for one in reversed(entry.updates)
             ],
         }
 
-    def _feed(self, entries: Sequence[_Entry]) -> bytes:
+    def _feed(self, entries: Sequence[Entry]) -> bytes:
         """Give the newest messages as RSS 2.0."""
         from xml.etree import ElementTree
 
@@ -404,9 +298,9 @@ class _Site:
             item = ElementTree.SubElement(channel, "item")
             _add_element(item, "title", f"{one.state.capitalize()}: {entry.title}")
             _add_element(item, "link", self.address(entry))
-            _add_element(item, "description", _html(one.text))
+            _add_element(item, "description", html(one.text))
             _add_element(item, "guid", f"hotwash:{one.effect}").set("isPermaLink", "false")
-            _add_element(item, "pubDate", format_datetime(one.at.astimezone(ZoneInfo(self.zone))))
+            _add_element(item, "pubDate", format_datetime(self._local(one.at)))
         data: bytes = ElementTree.tostring(rss, encoding="utf-8", xml_declaration=True)
         return data + b"\n"
 
@@ -420,19 +314,64 @@ def _add_element(parent: Any, name: str, text: str) -> Any:
 
 
 @cache
-def _template(zone: str) -> Any:
+def _template(zone: ZoneInfo) -> Any:
     from jinja2 import Environment, StrictUndefined
 
-    local = ZoneInfo(zone)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["iso"] = lambda at: at.astimezone(local).isoformat(timespec="seconds")
-    environment.filters["shown"] = lambda at: _moment(at.astimezone(local))
+    environment.filters["iso"] = lambda at: at.astimezone(zone).isoformat(timespec="seconds")
+    environment.filters["shown"] = lambda at: _moment(at.astimezone(zone))
+    environment.filters["shown_after"] = lambda at, start: _later(at.astimezone(zone), start.astimezone(zone))
+    environment.filters["since"] = lambda at, start: _lasting(at - start)
     return environment.from_string(Path(__file__).with_suffix(".html").read_text("utf-8"))
 
 
+def _sign(rank: int) -> str:
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'>{_SIGNS[rank]}</svg>"
+    return f"data:image/svg+xml,{quote(svg)}"
+
+
 def _moment(local: datetime) -> str:
-    day = f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local.year}"
-    return f"{day}, {local:%H:%M %Z}"
+    return f"{_day(local)}, {local:%H:%M %Z}"
+
+
+def _later(local: datetime, start: datetime) -> str:
+    """Give an instant that is read after another: without the day where it is the same."""
+    return f"{local:%H:%M %Z}" if local.date() == start.date() else _moment(local)
+
+
+def _day(day: date) -> str:
+    return f"{_DAYS[day.weekday()]} {day.day} {_month(day)}"
+
+
+def _month(day: date) -> str:
+    return f"{_MONTHS[day.month - 1]} {day.year}"
+
+
+def _lasting(length: timedelta) -> str:
+    minutes = round(length.total_seconds() / 60)
+    if minutes < 1:
+        return "less than a minute"
+    days, hours = divmod(minutes // 60, 24)
+    parts = [(days, "day" if days == 1 else "days"), (hours, "h"), (minutes % 60, "min")]
+    return " ".join([f"{number} {unit}" for number, unit in parts if number][:2])
+
+
+def _word(state: ComponentState) -> str:
+    return state.replace("_", " ").capitalize()
+
+
+def _bar(day: date, state: ComponentState | None) -> dict[str, Any]:
+    word = _word(state) if state is not None else "not recorded"
+    return {"rank": None if state is None else BADNESS.index(state), "title": f"{_day(day)}: {word}"}
+
+
+def _told_days(days: Sequence[date], states: Sequence[ComponentState | None]) -> str:
+    """Say in words what the bars of a component show."""
+    told = []
+    for state in reversed(BADNESS[1:]):
+        on = [f"{day.day} {_MONTHS[day.month - 1]}" for day, one in zip(days, states, strict=True) if one == state]
+        told += [f"{_word(state)} on {', '.join(on)}"] if on else []
+    return "; ".join(told) or "no trouble"
 
 
 def _days(length: calendars.Duration) -> str:
@@ -441,56 +380,6 @@ def _days(length: calendars.Duration) -> str:
         return f"{days} days" if days > 1 else "day"
     hours = max(1, round(length.seconds / 3600))
     return f"{hours} hours" if hours > 1 else "hour"
-
-
-# --- Markdown as HTML ------------------------------------------------------------------------------------------------
-
-
-def _html(markdown: str) -> str:
-    """Give Markdown as HTML; whatever is no Markdown in it, HTML included, is text."""
-    return "\n".join(map(_block, blocks.blocks(markdown)))
-
-
-def _block(block: blocks.Block) -> str:
-    match block:
-        case blocks.Heading():  # the page has headings of its own
-            return f"<p><strong>{_spans(block.spans)}</strong></p>"
-        case blocks.Paragraph():
-            return f"<p>{_spans(block.spans)}</p>"
-        case blocks.Listing():
-            items = "".join(f"<li>{_item(item)}</li>" for item in block.items)
-            start = f' start="{block.start}"' if block.ordered and block.start != 1 else ""
-            return f"<ol{start}>{items}</ol>" if block.ordered else f"<ul>{items}</ul>"
-        case blocks.Code():
-            return f"<pre><code>{escape(block.text)}</code></pre>"
-        case blocks.Quote():
-            return f"<blockquote>{''.join(map(_block, block.blocks))}</blockquote>"
-        case blocks.Rule():
-            return "<hr />"
-        case blocks.Grid():
-            head = "".join(f"<th>{_spans(cell)}</th>" for cell in block.header)
-            rows = "".join(f"<tr>{''.join(f'<td>{_spans(cell)}</td>' for cell in row)}</tr>" for row in block.rows)
-            return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _item(item: blocks.Item) -> str:
-    box = {None: "", True: "☑ ", False: "☐ "}[item.checked]
-    first, rest = item.blocks[:1], item.blocks[1:]
-    if first and isinstance(first[0], blocks.Paragraph):
-        return box + _spans(first[0].spans) + "".join(map(_block, rest))
-    return box + "".join(map(_block, item.blocks))
-
-
-def _spans(spans: Sequence[Span]) -> str:
-    return "".join(map(_span, spans))
-
-
-def _span(span: Span) -> str:
-    text = escape(span.text).replace("\n", "<br />")
-    marks = (("code", span.code), ("s", span.struck), ("em", span.italic), ("strong", span.bold))
-    for tag, on in marks:
-        text = f"<{tag}>{text}</{tag}>" if on else text
-    return f'<a href="{escape(span.link)}" rel="nofollow noopener">{text}</a>' if span.link else text
 
 
 # --- the provider ----------------------------------------------------------------------------------------------------
@@ -504,12 +393,32 @@ class StaticPage:
         self._connection = connection
         self._root = connection.folder / options.folder
         self._lock = threading.Lock()
+        self._ending = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
 
     async def astart(self) -> None:
-        """Write the page anew with the engine's start: there is one before anything happens, and it has its options.
+        """Write the page anew with the engine's start, and then once an hour: its days go on when nothing happens.
 
-        A page that hotwash.yaml does not mention begins with its first entry.
+        There is one before anything happens, and it has its options. A page that hotwash.yaml does not mention begins
+        with its first entry.
         """
+        await self._renew()
+        self._keeping = asyncio.create_task(self._keep_current())
+
+    async def aclose(self) -> None:
+        """Let the page be as it is."""
+        self._ending.set()
+        if self._keeping is not None:
+            await self._keeping
+
+    async def _keep_current(self) -> None:
+        clock = self._connection.clock
+        while not self._ending.is_set():
+            await clock.wait_until(clock.now() + _RENEWED, self._ending)
+            if not self._ending.is_set():
+                await self._renew()
+
+    async def _renew(self) -> None:
         if not self._options.model_fields_set and not (self._root / _DATA).exists():
             return
         try:
@@ -524,8 +433,8 @@ class StaticPage:
         Raises:
             ActionError: a file cannot be read or written.
         """
-        fresh = _Entry(
-            effect.token[:16], _line(title), update.state or "investigating", update.impact or "minor", effect.at
+        fresh = Entry(
+            effect.token[:16], as_line(title), update.state or "investigating", update.impact or "minor", effect.at
         )
         entry, left_out = await asyncio.to_thread(self._change, fresh, update, effect)
         if incident is not None:
@@ -546,7 +455,7 @@ class StaticPage:
     async def get(self, entry: str) -> StatusEntry | None:
         """Give an entry as the page has it."""
         local = self._local(entry)
-        found = next((one for one in await asyncio.to_thread(self._load) if one.id == local), None)
+        found = next((one for one in (await asyncio.to_thread(self._load)).entries if one.id == local), None)
         return self._record(found, self._incident_of(found), ()) if found is not None else None
 
     async def check(self) -> str | None:
@@ -562,16 +471,16 @@ class StaticPage:
     def _local(self, entry: str) -> str:
         return entry.removeprefix(f"{self._connection.name}:")
 
-    def _incident_of(self, entry: _Entry) -> str | None:
+    def _incident_of(self, entry: Entry) -> str | None:
         row = self._connection.storage.get(f"entry/{entry.id}")
         return str(row["incident"]) if row is not None else None
 
-    def _told(self, entry: _Entry, incident: str | None, left_out: Sequence[str], effect: Effect) -> StatusEntry:
+    def _told(self, entry: Entry, incident: str | None, left_out: Sequence[str], effect: Effect) -> StatusEntry:
         record = self._record(entry, incident, left_out)
         tell_incident(record, effect)
         return record
 
-    def _record(self, entry: _Entry, incident: str | None, left_out: Sequence[str]) -> StatusEntry:
+    def _record(self, entry: Entry, incident: str | None, left_out: Sequence[str]) -> StatusEntry:
         return StatusEntry(
             id=f"{self._connection.name}:{entry.id}",
             title=entry.title,
@@ -587,23 +496,23 @@ class StaticPage:
 
     def _site(self) -> _Site:
         base = self._options.url.rstrip("/") if self._options.url else self._root.absolute().as_uri()
-        return _Site(self._options, base, self._options.timezone or self._connection.zone)
+        return _Site(self._options, base, ZoneInfo(self._options.timezone or self._connection.zone))
 
     # The rest runs in a thread: files are written with fsync.
 
-    def _change(self, which: _Entry | str, news: StatusUpdate, effect: Effect) -> tuple[_Entry, list[str]]:
+    def _change(self, which: Entry | str, news: StatusUpdate, effect: Effect) -> tuple[Entry, list[str]]:
         """Add a message to an entry, and write every file; the page is also written where nothing is new."""
         components, left_out = self._affected(news)
         with self._lock:
-            entries = self._load()
-            entry = next((one for one in entries if any(m.effect == effect.token for m in one.updates)), None)
+            kept = self._load()
+            entry = next((one for one in kept.entries if any(m.effect == effect.token for m in one.updates)), None)
             if entry is None:
-                entry = which if isinstance(which, _Entry) else self._existing(which, entries)
+                entry = which if isinstance(which, Entry) else self._existing(which, kept)
                 if news.state != "resolved" or entry.open or not entry.updates:
                     entry = entry.with_message(news, components, effect)
-                    entries = [*(one for one in entries if one.id != entry.id), entry]
-                    self._write(_DATA, _written(self._site(), entries))
-            self._publish(entries)
+                    kept = kept.with_entry(entry)
+                    self._write(_DATA, self._site().data(kept))
+            self._publish(kept)
         return entry, left_out
 
     def _affected(self, news: StatusUpdate) -> tuple[dict[str, ComponentState | None], list[str]]:
@@ -617,20 +526,20 @@ class StaticPage:
             left_out += [] if keys else [name]
         return found, left_out
 
-    def _existing(self, local: str, entries: Sequence[_Entry]) -> _Entry:
-        found = next((one for one in entries if one.id == local), None)
+    def _existing(self, local: str, kept: Kept) -> Entry:
+        found = next((one for one in kept.entries if one.id == local), None)
         if found is None:
             raise ActionError(f"the status page '{self._options.folder}' has no entry '{local}'", code="not-found")
         return found
 
     def _refresh(self) -> None:
         with self._lock:
-            entries = self._load()
-            self._write(_DATA, _written(self._site(), entries))
-            self._publish(entries)
+            kept = self._load()
+            self._write(_DATA, self._site().data(kept))
+            self._publish(kept)
 
-    def _load(self) -> list[_Entry]:
-        """Give the entries.
+    def _load(self) -> Kept:
+        """Give what is kept; a page that begins now has no entries.
 
         Raises:
             ActionError: what is kept cannot be read, or the folder holds a page of somebody else's.
@@ -642,8 +551,8 @@ class StaticPage:
             data = self._content(_DATA)
             if data is None:
                 self._refuse_foreign()
-                return []
-            return _read(data)
+                return Kept(self._connection.clock.now())
+            return read(data, self._connection.clock.now())
         except OSError as error:
             raise ActionError(f"'{shown}' cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -667,8 +576,8 @@ class StaticPage:
         except FileNotFoundError:
             return None
 
-    def _publish(self, entries: Sequence[_Entry]) -> None:
-        for name, data in self._site().pages(entries, self._connection.clock.now()):
+    def _publish(self, kept: Kept) -> None:
+        for name, data in self._site().pages(kept, self._connection.clock.now()):
             self._write(name, data)
 
     def _write(self, name: str, data: bytes) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 import json
 import os
@@ -8,6 +9,8 @@ from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import feedparser
+import html5lib
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,7 +21,7 @@ from engine.config import load_config
 from engine.domain import StatusUpdate
 from engine.plugins import OURSELVES, ActionError, EffectClass, effect_class
 from engine.problems import render
-from tests.fakes import MONDAY, FakeConnection, an_effect
+from tests.fakes import MONDAY, FakeClock, FakeConnection, an_effect
 
 COMPONENTS = {"checkout": "Checkout", "api": {"name": "API", "description": "For partners", "services": ["gateway"]}}
 URL = "https://status.example.com"
@@ -65,6 +68,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
+        html5lib.HTMLParser(strict=True).parse(text)  # raises at the first thing that the standard calls a mistake
         self.open, self.ids, self.links, self.headings, self.words, self.times = [], [], [], [], [], []
         self.feed(text)
         self.close()
@@ -104,6 +108,7 @@ class Page(HTMLParser):
 
 
 def feed(connection):
+    assert not feedparser.parse(read(connection, "feed.xml").encode()).bozo
     channel = ElementTree.fromstring(read(connection, "feed.xml").encode()).find("channel")
     names = ("title", "link", "description", "guid", "pubDate")
     return channel, [{name: item.findtext(name) for name in names} for item in channel.findall("item")]
@@ -116,9 +121,10 @@ async def test_an_entry_stands_on_the_page_with_its_message_its_components_and_i
     entry = await opened(page, impact="major", components={"checkout": None, "gateway": None})
     found = Page(read(connection))
     assert "Some systems are partly down" in found.text
-    assert "Checkout is slow Investigating · Major impact · Checkout, API" in found.text
-    assert "Investigating · Mon 2 Mar 2026, 10:00 CET We look into it." in found.text
-    assert "API For partners Partial outage" in found.text
+    assert "Some systems are partly down Checkout, API Now" in found.text
+    assert "Checkout is slow Major impact · Investigating · Checkout, API Since Mon 2 Mar 2026, 10:00 CET" in found.text
+    assert "Investigating · 10:00 CET We look into it." in found.text
+    assert "API Partial outage For partners" in found.text
     assert found.times[0] == "2026-03-02T10:00:00+01:00"
     assert entry.components == {"checkout": "partial_outage", "api": "partial_outage"}
     assert entry.url == f"{URL}/incidents/tok1.html"
@@ -131,7 +137,7 @@ async def test_messages_stand_newest_first_and_say_how_far_it_was(page, connecti
     entry = await updated(page, "tok3", "A fix is out.", "status:tok1", "9m", state="monitoring")
     text = Page(read(connection)).text
     order = [
-        text.index(words) for words in ("Monitoring · Critical impact", "A fix is out", "We found it", "We look into")
+        text.index(words) for words in ("Critical impact · Monitoring", "A fix is out", "We found it", "We look into")
     ]
     assert order == sorted(order)
     assert (entry.state, entry.impact, entry.components) == ("monitoring", "critical", {"checkout": "major_outage"})
@@ -202,6 +208,153 @@ async def test_what_was_resolved_long_ago_leaves_the_first_page_and_keeps_its_ow
     assert "Checkout is slow" in Page(read(connection, "incidents/tok1.html")).text
 
 
+# --- what has been
+
+
+async def test_past_incidents_stand_under_their_day_with_their_last_word_and_how_long_they_took(page, connection):
+    await opened(page, text="We look.", impact="critical")
+    await updated(page, "tok2", "It is better.", state="monitoring", impact="minor")
+    await updated(page, "tok3", "It is over.", after="64m", state="resolved")
+    found = Page(read(connection))
+    assert "Past incidents Mon 2 Mar 2026 Checkout is slow Critical impact · Resolved" in found.text
+    assert "Mon 2 Mar 2026, 10:00 CET – 11:04 CET · 1 h 4 min Resolved · 11:04 CET It is over." in found.text
+    assert "All 3 messages" in found.text
+    assert "It is better." not in found.text
+    assert "It is better." in Page(read(connection, "incidents/tok1.html")).text
+
+
+async def test_a_long_story_shows_its_newest_messages_first_and_leads_to_all(page, connection):
+    await opened(page, text="We look.")
+    for number in range(2, 8):
+        await updated(page, f"tok{number}", f"Word {number}.", after=f"{number}m")
+    text = Page(read(connection)).text
+    assert [f"Word {number}." in text for number in (2, 3, 7)] == [False, True, True]
+    assert "All 7 messages" in text
+    assert "We look." in Page(read(connection, "incidents/tok1.html")).text
+
+
+async def test_planned_work_is_called_maintenance_and_not_an_incident_without_impact(page, connection):
+    await opened(page, impact="none", components={"api": "under_maintenance"})
+    assert (
+        "Maintenance is under way API Now Checkout is slow Maintenance · Investigating" in Page(read(connection)).text
+    )
+    await updated(page, "tok2", state="resolved")
+    assert "Checkout is slow Maintenance · Resolved" in Page(read(connection)).text
+    await updated(page, "tok3", "It is felt.", state="investigating", impact="minor")
+    assert "Checkout is slow Minor impact · Investigating" in Page(read(connection)).text
+
+
+def told(connection, component=0):
+    """Give what the bars of a component say, and how high they are."""
+    row = read(connection).split('<span class="bars"')[component + 1]
+    label = re.search(r'aria-label="([^"]*)"', row).group(1)
+    bars = re.findall(r'<i(?: class="rank(\d)")? title', row.partition("</span>")[0])
+    return label, "".join(rank or "-" for rank in bars)
+
+
+async def test_a_day_shows_the_worst_that_a_component_was_on_it(connection):
+    page = a_page(connection, history="5d")
+    await page.astart()
+    await opened(page, impact="critical", components={"checkout": None})
+    await updated(page, "tok2", impact="minor", after="30m")
+    await updated(page, "tok3", after="2890m", components={"checkout": "operational"})  # on Wednesday
+    connection.clock.move(timedelta(days=4))
+    await page.astart()
+    assert told(connection) == (
+        "The last 5 days: Major outage on 2 Mar; Degraded performance on 3 Mar, 4 Mar",
+        "42200",
+    )
+    assert told(connection, 1) == ("The last 5 days: no trouble", "00000")
+    assert 'title="Tue 3 Mar 2026: Degraded performance"' in read(connection)
+
+
+async def test_what_is_still_open_goes_on_until_today_and_what_is_reopened_begins_anew(connection):
+    page = a_page(connection, history="7d")
+    await opened(page, components={"checkout": None})
+    await updated(page, "tok2", after="60m", state="resolved")
+    await updated(page, "tok3", after="4320m", state="investigating")
+    connection.clock.move(timedelta(days=5))
+    await page.astart()
+    assert told(connection)[1] == "-200222"
+
+
+async def test_of_the_days_before_there_was_a_page_it_says_nothing(connection):
+    page = a_page(connection, history="5d")
+    await page.astart()
+    connection.clock.move(timedelta(days=2))
+    await page.astart()
+    assert told(connection)[1] == "--000"
+    assert 'title="Sat 28 Feb 2026: not recorded"' in read(connection)
+
+
+@pytest.mark.parametrize(("zone", "bars"), [("Asia/Tokyo", "-20"), ("America/New_York", "-20"), ("UTC", "-20")])
+async def test_a_day_is_one_of_the_pages_zone_and_what_ends_at_midnight_ends_on_its_day(connection, zone, bars):
+    page = a_page(connection, timezone=zone, history="3d")
+    midnight = {"Asia/Tokyo": 6, "America/New_York": 20, "UTC": 15}[zone]  # hours after Monday 09:00 UTC
+    await opened(page, components={"checkout": None})
+    await updated(page, "tok2", after=f"{midnight * 60}m", state="resolved")
+    connection.clock.move(timedelta(hours=midnight + 1))
+    await page.astart()
+    assert told(connection)[1] == bars
+
+
+async def test_a_page_that_forgets_within_a_day_draws_no_days(connection):
+    await a_page(connection, history="1d").astart()
+    assert "bars" not in Page(read(connection)).text
+    assert "role=" not in read(connection)
+
+
+async def test_no_more_days_are_drawn_than_a_phone_can_show(connection):
+    await a_page(connection, history="365d").astart()
+    assert len(told(connection)[1]) == 90
+
+
+async def test_a_file_of_the_first_version_is_shown_as_far_as_it_tells(connection):
+    (connection.folder / "status").mkdir()
+    entry = {**GOOD, "impact": "major", "components": {"checkout": None}, "resolved_at": "2026-03-02T11:00:00+00:00"}
+    entry["updates"] = [
+        {"at": f"2026-03-02T{hour}:00:00+00:00", "state": state, "text": "t", "effect": f"e{hour}"}
+        for hour, state in (("09", "investigating"), ("11", "resolved"))
+    ]
+    (connection.folder / "status" / "status.json").write_text(json.dumps({"incidents": [entry]}))
+    connection.clock.move(timedelta(days=1))
+    await a_page(connection, history="3d").astart()
+    assert told(connection)[1] == "-30"
+    assert "Major impact · Resolved" in Page(read(connection)).text
+
+
+class UntilNoon(FakeClock):
+    """A clock on which whatever is waited for comes at once, until noon; then it stands still."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits, self.stands = [], asyncio.Event()
+
+    async def wait_until(self, due, wake):
+        self.waits.append(f"{due:%H:%M}")
+        if due.hour > 12:
+            self.stands.set()
+            await wake.wait()
+        else:
+            self.instant = due
+
+
+async def test_the_page_is_written_again_every_hour_until_the_engine_ends(tmp_path):
+    clock = UntilNoon()
+    connection = FakeConnection(tmp_path, name="status", clock=clock)
+    page = a_page(connection)
+    await page.astart()
+    assert "As of Mon 2 Mar 2026, 09:00 UTC" in Page(read(connection)).text
+    await clock.stands.wait()
+    assert clock.waits == ["10:00", "11:00", "12:00", "13:00"]
+    assert "As of Mon 2 Mar 2026, 12:00 UTC" in Page(read(connection)).text
+    await page.aclose()
+    assert "As of Mon 2 Mar 2026, 12:00 UTC" in Page(read(connection)).text
+
+
+# --- its HTML
+
+
 async def test_markdown_is_shown_and_html_in_it_is_text(page, connection):
     text = "**Slow** at [the shop](https://shop.example/?a=1&b=2), [bad](javascript:alert)\n\n- one\n- two\n\n<b>x</b>"
     await opened(page, text=text)
@@ -249,7 +402,7 @@ async def test_every_link_between_the_pages_leads_somewhere(page, connection):
     root = connection.folder / "status"
     for name in ("index.html", "history.html", "incidents/tok1.html"):
         for link in Page(read(connection, name)).links:
-            assert ((root / name).parent / link).is_file(), (name, link)
+            assert link.startswith("data:") or ((root / name).parent / link).is_file(), (name, link)
 
 
 async def test_the_page_needs_nothing_from_elsewhere_and_knows_light_and_dark(page, connection):
@@ -269,16 +422,19 @@ def luminance(color):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+TONES = ("ink", "soft", "link", "r0", "r1", "r2", "r3", "r4")
+
+
 async def test_every_colour_of_text_can_be_read_on_what_it_stands_on(page, connection):
     await page.astart()
     roots = re.findall(r":root \{([^}]*)\}", read(connection))
-    assert len(roots) == 2
+    assert len(roots) == 3  # light, dark, printed
     for root in roots:
         colors = dict(re.findall(r"--(\w+): #([0-9a-f]{3,6})", root))
-        for name in ("ink", "soft", "link", "r0", "r1", "r2", "r3", "r4"):
-            for ground in ("paper", "card"):
-                low, high = sorted((luminance(colors[name]), luminance(colors[ground])))
-                assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ground)
+        pairs = [(name, ground) for name in TONES for ground in ("paper", "card")]
+        for name, ground in [*pairs, *(("ink", f"t{rank}") for rank in range(5))]:
+            low, high = sorted((luminance(colors[name]), luminance(colors[ground])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ground)
 
 
 # --- the feed
