@@ -79,10 +79,12 @@ Recipients = Annotated[
 ]
 
 
-#: People who need not be any.
+#: People who need not be any: null is nobody, also in a list.
 Company = Annotated[
     list[Person],
-    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [] if value is None else [value]),
+    BeforeValidator(
+        lambda value: [one for one in (value if isinstance(value, list | tuple) else [value]) if one is not None]
+    ),
     AfterValidator(lambda people: list({person.id: person for person in people}.values())),
     WithJsonSchema(
         {
