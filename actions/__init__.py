@@ -6,6 +6,7 @@ from typing import cast
 
 from actions import calendar, chat, document, event, http, incident, meeting, status_page, ticket
 from actions.providers.console import Console
+from actions.providers.google_calendar import GoogleCalendarProvider
 from actions.providers.google_docs import GoogleDocsProvider
 from actions.providers.http import Http
 from actions.providers.ics import Ics
@@ -40,6 +41,7 @@ ALL: tuple[Declaration, ...] = (
     ticket.search,
     ticket.update,
     Console,
+    GoogleCalendarProvider,
     GoogleDocsProvider,
     Http,
     Ics,

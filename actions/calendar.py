@@ -131,7 +131,8 @@ async def schedule(params: ScheduleReview, ctx: Context) -> Review:
         incident=ctx.incident.id if ctx.incident else None,
         effect=ctx.effect,
     )
-    return replace(review, left_out=who.left_out, reason=_reason(found, who, wish, ctx.zone))
+    left_out = (*who.left_out, *review.left_out)
+    return replace(review, left_out=left_out, reason=_reason(found, who, wish, ctx.zone))
 
 
 class RescheduleReview(Params):

@@ -237,6 +237,9 @@ class Review:
     organizer: Person | None = None
     attendees: tuple[Person, ...] = ()  #: everybody who is invited
     optional: tuple[Person, ...] = ()  #: those of them who may stay away
+    accepted: tuple[Person, ...] = ()  #: those of them who said that they come to this time
+    declined: tuple[Person, ...] = ()  #: those of them who said that they do not
+    video_url: str | None = None  #: where to join by video
     incident: str | None = None
     cancelled: bool = False
     left_out: tuple[Person, ...] = ()  #: whom the calendar could not reach
@@ -405,6 +408,9 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "organizer": _d("person", "Who invited."),
         "attendees": _d("list[person]", "Who is invited."),
         "optional": _d("list[person]", "Who of them may stay away."),
+        "accepted": _d("list[person]", "Who of them said that they come, where the calendar tells."),
+        "declined": _d("list[person]", "Who of them said that they do not come, where the calendar tells."),
+        "video_url": _f("text", "Where to join by video."),
         "incident": _d("incident", "The incident it is about."),
         "cancelled": _f("boolean", "Whether it was called off."),
         "left_out": _d("list[person]", "Whom the calendar could not reach."),

@@ -65,7 +65,7 @@ _UPDATED = {name: f"{name}.updated" for name in SUBJECTS}
 #: Fields whose change alone is not worth an `updated` event.
 _QUIET = frozenset({"declared_at", "acknowledged_at", "mitigated_at", "resolved_at", "active_at", "closed_at"})
 _QUIET |= {"status", "done", "firing", "ended_at", "started_at", "published", "content"}
-_QUIET |= {"participants", "subscribers", "merged_into", "start", "end"}
+_QUIET |= {"participants", "subscribers", "merged_into", "start", "end", "accepted", "declined"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,8 +434,9 @@ def transitions(subject_type: str, told: str, before: Mapping[str, Any], after: 
         kinds.append("alert.firing" if after.get("firing", True) else "alert.resolved")
     elif subject_type == "document" and _published_again(before, after):
         kinds.append("document.published")
-    elif subject_type == "review" and _scheduled_again(before, after):
-        kinds.append("review.scheduled")
+    elif subject_type == "review":
+        kinds += ["review.scheduled"] if _scheduled_again(before, after) else []
+        kinds += ["review.declined"] if _declined_again(before, after) else []
     if _told(told) and told not in kinds:
         kinds.append(told)
     if _differing(before, after) - _QUIET and _UPDATED[subject_type] not in kinds:
@@ -486,6 +487,14 @@ def _scheduled_again(before: Mapping[str, Any], after: Mapping[str, Any]) -> boo
     if after.get("cancelled") or not after.get("start"):
         return False
     return bool(before.get("cancelled")) or any(before.get(name) != after.get(name) for name in ("start", "end"))
+
+
+def _declined_again(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether somebody who must come to a review that is on says only now that they will not."""
+    if after.get("cancelled"):
+        return False
+    known = {_person_id(one) for one in (*before.get("declined", ()), *after.get("optional", ()))}
+    return any(_person_id(one) not in known for one in after.get("declined", ()))
 
 
 def _stamp(state: dict[str, Any], fact: Fact) -> None:

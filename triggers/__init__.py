@@ -26,6 +26,7 @@ ALL = (
     ticket.reopened,
     ticket.stale,
     document.published,
+    review.declined,
     review.scheduled,
     on_call.changed,
     schedule.schedule,

@@ -1,4 +1,4 @@
-"""Start workflows when a review is booked."""
+"""Start workflows when a review is booked, and when somebody declines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,25 @@ class Scheduled(Discreet):
     """
 
 
+class Declined(Discreet):
+    """Start when somebody who must come to a review says that they will not.
+
+    Who may stay away may decline as well: that starts nothing. `review.declined` holds everybody who has declined the
+    time that it has now. Calendars that hear of answers are asked every few minutes.
+
+    Example:
+        on:
+          review.declined:
+    """
+
+
 @trigger("review.scheduled", Scheduled, subject="review", own_may_start=True)
 def scheduled(params: Scheduled, event: Event) -> bool:
+    """Fit every review."""
+    return True
+
+
+@trigger("review.declined", Declined, subject="review")
+def declined(params: Declined, event: Event) -> bool:
     """Fit every review."""
     return True

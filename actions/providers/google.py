@@ -131,6 +131,11 @@ class Account:
         """The address it acts under; None for a user, whose credentials do not say it."""
         return self._subject or self._told.get("client_email")
 
+    @property
+    def acts_alone(self) -> bool:
+        """Whether it is a service account in its own name."""
+        return self._told["type"] == "service_account" and self._subject is None
+
     def credentials(self) -> Any:
         """Give the credentials of google-auth, made once.
 

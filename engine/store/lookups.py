@@ -497,6 +497,8 @@ _DERIVED |= {
     (Review, "organizer"): lambda w, r: w.join(r.organizer),
     (Review, "attendees"): lambda w, r: _joined(w, r.attendees),
     (Review, "optional"): lambda w, r: _joined(w, r.optional),
+    (Review, "accepted"): lambda w, r: _joined(w, r.accepted),
+    (Review, "declined"): lambda w, r: _joined(w, r.declined),
     (Review, "left_out"): lambda w, r: _joined(w, r.left_out),
     (StatusEntry, "open"): lambda w, s: s.state != "resolved",
     (StatusEntry, "incident"): lambda w, s: w.subject("incident", s.incident) if s.incident else None,
