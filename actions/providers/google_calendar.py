@@ -76,7 +76,7 @@ class GoogleCalendarOptions(EventsOptions):
     Example:
         calendar:
           provider: google_calendar
-          credentials: ${GOOGLE_CREDENTIALS}
+          credentials: ${file:google.json}
           subject: hotwash@example.com
     """
 

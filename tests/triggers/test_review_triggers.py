@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+from engine.domain import Person
+from engine.plugins import Fact
 from engine.testing import RecordingChat, World
 from engine.wiring import open_application
 
@@ -109,3 +111,51 @@ async def test_a_review_that_is_moved_where_it_is_heard_of_is_not_moved_without_
     async with desk.world as world:
         await world.incident("resolved", title="Checkout is slow")
         assert world.verdicts("loop") == ["start"] * 8 + ["cut"]
+
+
+# --- review.declined ---
+
+ADA = Person("ada", "Ada", email="ada@example.org")
+GRACE = Person("grace", "Grace", email="grace@example.org")
+DECLINED = """\
+on: review.declined
+steps:
+  - uses: chat.post
+    with: {text: "${{ event.actor.name }} cannot come to ${{ review.title }}; ${{ review.declined | length }} cannot"}
+"""
+
+
+async def says(world, *declined, optional=(), actor=ADA, **fields):
+    """Let the calendar say who has declined."""
+    known = {"title": "Review", "start": MONDAY, "end": MONDAY, "attendees": (ADA, GRACE), "optional": tuple(optional)}
+    fact = Fact("review.updated", world.now, "review", "work:r1", known | {"declined": declined, **fields}, actor=actor)
+    await world.happens("work", fact)
+    await world.move("5m")
+
+
+async def test_each_who_must_come_and_declines_starts_it_once(tmp_path):
+    desk = Desk(tmp_path, declined=DECLINED)
+    async with desk.world as world:
+        await says(world)
+        await says(world, ADA)
+        await says(world, ADA)
+        await says(world, ADA, GRACE, actor=GRACE)
+        assert desk.said == ["Ada cannot come to Review; 1 cannot", "Grace cannot come to Review; 2 cannot"]
+
+
+async def test_one_who_declines_again_after_the_review_was_moved_starts_it_again(tmp_path):
+    desk = Desk(tmp_path, declined=DECLINED)
+    async with desk.world as world:
+        for declined in ((), (ADA,), (), (ADA,)):
+            await says(world, *declined)
+        assert len(desk.said) == 2
+
+
+async def test_one_who_may_stay_away_or_a_review_that_is_called_off_starts_nothing(tmp_path):
+    desk = Desk(tmp_path, declined=DECLINED)
+    async with desk.world as world:
+        await says(world)
+        await says(world, ADA, optional=[ADA])
+        await says(world, ADA, GRACE, optional=[ADA], cancelled=True)
+        await says(world, ADA, optional=[ADA], accepted=(GRACE,))
+        assert (desk.said, len(world.events("review.declined"))) == ([], 0)

@@ -29,6 +29,7 @@ IN_THE_LANGUAGE = {
     "ticket.reopened",
     "ticket.stale",
     "document.published",
+    "review.declined",
     "review.scheduled",
     "on_call.changed",
     "schedule",
