@@ -411,7 +411,7 @@ class _Assembly:
         dispatcher = EmbeddedDispatcher(executor, intake.settle, partial(digests.begin, hub))
         hub.records_written = executor.reread_all
         hub.events_written, hub.runs_woken, hub.waits_written = intake.wake, dispatcher.notify, dispatcher.look
-        watching = {
+        watching = {name: source for name, source in self.sources.items() if hasattr(source, "changes")} | {
             name: provider
             for name, provider in self.providers.items()
             if hasattr(provider, "changes") and not getattr(provider, "own_store", False)

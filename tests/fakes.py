@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.calendars import WEEKDAYS_9_TO_5, Calendar
-from engine.domain import Incident, Person, Roster, Service, Team
+from engine.domain import Entry, Incident, Person, Roster, Service, Team
 from engine.plugins import Effect
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -111,6 +111,29 @@ class FakeStorage:
 
 
 @dataclass
+class FakeRecord:
+    """Incidents, and what was captured for all of them."""
+
+    incidents: list[Incident] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    def incident(self, ref: str) -> Incident | None:
+        return next((one for one in self.incidents if ref in (one.id, one.key)), None)
+
+    def incident_in(self, channel: str) -> Incident | None:
+        return next((one for one in self.incidents if one.channel == channel), None)
+
+    def followed(self, since: datetime) -> Sequence[Incident]:
+        return [one for one in self.incidents if one.channel is not None]
+
+    def timeline(self, incident: Incident) -> Sequence[Entry]:
+        return self.entries
+
+    def captured(self, incident: str, entry: str | None = None) -> Sequence[Entry]:
+        return [one for one in self.entries if one.id is not None and entry in (None, one.id)]
+
+
+@dataclass
 class FakeConnection:
     """A connection whose lines for the console are kept in `said`."""
 
@@ -120,6 +143,7 @@ class FakeConnection:
     storage: FakeStorage = field(default_factory=FakeStorage)
     people: FakePeople = field(default_factory=FakePeople)
     roster: Roster = field(default_factory=Roster)
+    record: FakeRecord = field(default_factory=lambda: FakeRecord())
     zone: str = "UTC"
     said: list[str] = field(default_factory=list)
 

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from actions.providers.slack_channels import SlackChannels, message_of, seconds
+from actions.providers.slack_channels import message_of, seconds
+from actions.providers.slack_inbound import SlackInbound
 from actions.providers.slack_text import buttons, escaped, fallback, sections
 from engine.capabilities import Message
 from engine.domain import Person
@@ -55,10 +56,10 @@ class SlackOptions(Options):
     api: str = Field(default="https://slack.com/api/", pattern=r"^https?://[^\s?#]+/$", description="Where the API is.")
 
 
-class SlackChat(SlackChannels):
+class SlackChat(SlackInbound):
     """Send messages, ask questions and keep channels in one Slack workspace, and know who is in it."""
 
-    forgets: ClassVar = {QUESTIONS: "closed_at", **SlackChannels.forgets}
+    forgets: ClassVar = {QUESTIONS: "closed_at", **SlackInbound.forgets}
 
     def __init__(self, options: SlackOptions, connection: Connection) -> None:
         super().__init__(str(options.token), options.api, connection)

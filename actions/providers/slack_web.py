@@ -129,6 +129,11 @@ class SlackWeb:
             self._ourselves = await self.call("auth.test")
         return self._ourselves
 
+    @property
+    def home(self) -> str | None:
+        """The workspace's address with a slash at its end, as far as that is known without asking."""
+        return (self._ourselves or {}).get("url")
+
     def is_us(self, raw: Mapping[str, Any]) -> bool:
         """Whether a message is from us, as far as that is known without asking."""
         known = self._ourselves or {}

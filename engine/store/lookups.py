@@ -585,6 +585,9 @@ def _action_items(world: Lookups, incident: Incident) -> list[Ticket]:
     return [subject_of("ticket", json.loads(row["state"])) for row in rows]
 
 
+#: So many characters are shown of a message that an entry is about.
+_EXCERPT = 80
+
 _TOLD = {
     "incident.declared": "Declared",
     "incident.acknowledged": "Acknowledged",
@@ -615,7 +618,7 @@ def _timeline(world: Lookups, incident: Incident) -> list[Entry]:
             else:
                 captured.setdefault(row["subject"], []).append(one)
     for subject, said in captured.items():
-        entries += [_marked(as_told(one), marks.get(subject, "")) for one in as_they_are(said)]
+        entries += [_marked(one, marks.get(subject, "")) for one in _as_told(as_they_are(said))]
     rows = world.reader.execute(
         f"{_SAME} SELECT e.action, e.ended, e.result, r.subject FROM runs r JOIN effects e ON r.id = e.run"
         " WHERE r.subject IN (SELECT id FROM same) AND r.subject_type = 'incident' AND e.state = 'done'"
@@ -661,11 +664,18 @@ def _said_at(entry: Entry) -> datetime:
     return entry.withdrawn or entry.edited or entry.at
 
 
-def as_told(entry: Entry) -> Entry:
-    """Give an entry with a text that says what became of it."""
-    if entry.withdrawn is not None:
-        return replace(entry, text=f"{entry.text} (taken back)" if entry.text else "(a message that was deleted)")
-    return replace(entry, text=f"{entry.text} (edited)") if entry.edited is not None else entry
+def _as_told(captured: Sequence[Entry]) -> Iterator[Entry]:
+    """Give entries with texts that say what became of them, and what they are about."""
+    by_id = {one.id: one for one in captured}
+    for one in captured:
+        what = by_id.get(one.about) if one.kind in ("reaction", "pin") else None
+        excerpt = " ".join(what.text.split()) if what is not None else ""
+        if excerpt:
+            excerpt = f": “{excerpt if len(excerpt) <= _EXCERPT else excerpt[: _EXCERPT - 1] + '…'}”"
+        if one.withdrawn is not None:
+            yield replace(one, text=f"{one.text}{excerpt} (taken back)" if one.text else "(a message that was deleted)")
+        else:
+            yield replace(one, text=f"{one.text}{excerpt}{' (edited)' if one.edited else ''}")
 
 
 def _marked(entry: Entry, mark: str) -> Entry:

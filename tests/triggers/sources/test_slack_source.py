@@ -38,6 +38,10 @@ def pressed(value="yes", block="tok1", user="U1", action="hotwash-answer:yes"):
     return urlencode({"payload": json.dumps(said)}).encode()
 
 
+def interaction(kind, **more):
+    return urlencode({"payload": json.dumps({"type": kind, "user": {"id": "U1"}, **more})}).encode()
+
+
 @recorded
 def test_the_published_vector_is_accepted():
     source = build("8f742231b10e8888abcd99yyyzzz85a5")
@@ -102,9 +106,16 @@ def test_a_request_that_is_sent_again_has_the_same_id():
     [
         (pressed(block="other"), "not known here"),
         (pressed(action="somebody-elses"), "not Hotwash's"),
-        (urlencode({"payload": json.dumps({"type": "view_submission"})}).encode(), "'view_submission' are not used"),
-        (urlencode({"command": "/incident", "text": "x"}).encode(), "the command '/incident' is not used"),
-        (b'{"type": "event_callback"}', "'event_callback' are not used"),
+        (interaction("view_closed"), "'view_closed' are not used"),
+        (interaction("view_submission", view={"callback_id": "theirs"}), "a modal that is not Hotwash's"),
+        (interaction("view_submission", view={"callback_id": "hotwash:party"}), "no modal of Hotwash's is called"),
+        (interaction("shortcut", callback_id="theirs"), "a shortcut that is not Hotwash's"),
+        (interaction("message_action", callback_id="theirs"), "a shortcut that is not Hotwash's"),
+        (pressed(action="hotwash-incident:party"), "no button of Hotwash's is called 'party'"),
+        (urlencode({"command": "/weather", "text": "x"}).encode(), "the command '/weather' is not used"),
+        (b'{"type": "app_rate_limited"}', "'app_rate_limited' are not used"),
+        (b'{"type": "event_callback", "event": {"type": "app_mention"}}', "'app_mention' are not used"),
+        (b'{"type": "event_callback", "event": {"type": "message"}}', "in no channel"),
     ],
 )
 def test_what_is_not_used_is_ignored_with_the_reason(raw, why):
@@ -125,21 +136,13 @@ def test_a_question_that_is_closed_takes_no_answer():
         (b"payload=1", "'payload' must be a mapping"),
         (pressed(value="maybe"), "none of the question's choices"),
         (pressed(user=""), "'payload.user.id' must be a text"),
+        (b'{"type": "event_callback"}', "'event' must be a mapping"),
+        (urlencode({"command": "/incident"}).encode(), "'user' must be a text"),
+        (interaction("view_submission"), "'payload.view' must be a mapping"),
+        (interaction("view_submission", view={"callback_id": "hotwash:note", "id": "V1"}), "'view.state'"),
+        (interaction("message_action", callback_id="hotwash-action", message={}), "'payload.message.ts'"),
     ],
 )
 def test_a_body_that_is_not_slacks_is_refused_with_a_sentence(raw, message):
     with pytest.raises(ValueError, match=message):
         build(tok1=QUESTION).read({}, raw, AT)
-
-
-@recorded
-@pytest.mark.parametrize(
-    "path", sorted(RECORDED.glob("*.json")) + sorted(RECORDED.glob("*.form")), ids=lambda p: p.name
-)
-def test_recorded_bodies_are_read(path):
-    raw = path.read_bytes()
-    if path.suffix == ".json" and not path.name.startswith("event_"):
-        raw = urlencode({"payload": raw.decode()}).encode()
-    said = build().read({}, raw.strip(), AT)
-    assert said.facts == ()
-    assert said.ignored

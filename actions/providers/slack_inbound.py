@@ -1,0 +1,79 @@
+"""What the source `slack` needs of the workspace: modals, answers to commands, one message, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from actions.providers.rest import unanswered
+from actions.providers.slack_channels import SlackChannels, message_of
+from actions.providers.slack_text import escaped
+from engine.capabilities import Said
+from engine.plugins import ActionError, Connection, fault, retry_after
+
+_TIMEOUT = 10
+#: Where Slack wants to be answered.
+_ANSWERS = "https://hooks.slack.com"
+
+
+class SlackInbound(SlackChannels):
+    """Answer what comes in from one Slack workspace."""
+
+    def __init__(self, token: str, api: str, connection: Connection) -> None:
+        super().__init__(token, api, connection)
+        self._api = api
+
+    async def open_view(self, trigger: str, view: Mapping[str, Any]) -> None:
+        """Show somebody a modal, within three seconds of what they did."""
+        await self._web.call("views.open", trigger_id=trigger, view=view)
+
+    async def update_view(self, view: str, shown: Mapping[str, Any]) -> None:
+        """Show something else in a modal that is open."""
+        await self._web.call("views.update", view_id=view, view=shown)
+
+    async def respond(self, url: str, message: Mapping[str, Any]) -> None:
+        """Answer a command or a button at the address that came with it, which must be Slack's.
+
+        Raises:
+            ActionError: it is another address, or Slack does not take the answer.
+            RetryLater: Slack cannot be reached, or has trouble.
+        """
+        import aiohttp
+        from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+        if _origin(url) not in (_ANSWERS, _origin(self._api)):
+            raise ActionError("the address for the answer is not Slack's", code="slack-response-url")
+        try:
+            answer = await AsyncWebhookClient(url, timeout=_TIMEOUT, retry_handlers=[]).send_dict(dict(message))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise unanswered("Slack", "the answer", _TIMEOUT, error) from None
+        if answer.status_code != 200:
+            wait = retry_after(answer.headers.get("Retry-After"), self._connection.clock.now())
+            raise fault(f"Slack took the answer with {answer.status_code}", answer.status_code, after=wait)
+
+    async def said(self, message: str) -> Said | None:
+        """Give one message by its id, also one in a thread; None where there is none any more."""
+        room, ts = message_of(message)
+        await self._web.ourselves()
+        async for raw in self._web.pages("conversations.replies", "messages", size=1, channel=room, ts=ts, oldest="0"):
+            return self.read(raw, room) if raw.get("ts") == ts else None
+        return None
+
+    def link(self, message: str, thread: str | None = None) -> str | None:
+        """Give the address of a channel or a message by its id; None before the workspace's own is known."""
+        room, _, ts = message.partition("/")
+        base = self._web.home
+        if base is None:
+            return None
+        url = f"{base}archives/{room}" + (f"/p{ts.replace('.', '')}" if ts else "")
+        return f"{url}?thread_ts={thread.partition('/')[2]}&cid={room}" if thread else url
+
+    def shown(self, text: str) -> str:
+        """Give plain text as it has to be written so that Slack shows it and obeys nothing in it."""
+        return escaped(text)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

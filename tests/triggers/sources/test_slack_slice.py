@@ -1,0 +1,39 @@
+"""From `/incident` in Slack to what `hotwash incident show` prints."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from engine.cli import incident as command
+from tests.slack_desk import live_slack
+
+
+@pytest.fixture
+async def slack(tmp_path):
+    async with live_slack(tmp_path) as live:
+        yield live
+
+
+async def declared(slack, **entered):
+    """Let ada declare an incident that gets the channel C9."""
+    await slack.command("")
+    answer = await slack.submits(**{"title": "Checkout is slow", "severity": ("sev2",), **entered})
+    await slack.has_channel("C9")
+    return answer
+
+
+async def test_an_incident_is_declared_in_a_modal_and_its_channel_is_shown_by_the_command_line(slack, tmp_path):
+    assert await slack.command("") is None
+    assert slack.desk.views[0]["callback_id"] == "hotwash:declare"
+    answer = await slack.submits(
+        title="Checkout is slow", severity=("sev2",), services=["checkout"], private=["private"]
+    )
+    assert answer["view"]["blocks"][0]["text"]["text"] == "INC-1 is declared: Checkout is slow."
+    assert (slack.incident.severity, slack.incident.services, slack.incident.private) == ("sev2", ("checkout",), True)
+    assert slack.world.events("incident.declared")[0].actor.id == "ada"
+    await slack.has_channel("C9")
+    await slack.writes("C9", "the queue is full", by="UGRACE")
+    await slack.world.application.stop()
+    shown = CliRunner().invoke(command.app, ["show", "INC-1", "--project", str(tmp_path)])
+    assert "09:00 UTC  the queue is full, Grace" in shown.output
