@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -23,13 +24,19 @@ DOCUMENT = "application/vnd.google-apps.document"
 
 @dataclass
 class Fault:
-    """What happens to the next request that fits: refused with a status, or carried out and the answer lost."""
+    """What happens to a request that fits, after `passed` others: refused with a status, or done and not answered.
+
+    With `held` the test is told, before it is carried out or after, and the request waits until `go_on` is set.
+    """
 
     method: str
     path: str
     status: int | None = None
     reason: str = "backendError"
     headers: dict[str, str] = field(default_factory=dict)
+    held: asyncio.Event | None = None
+    carried_out: bool = True
+    passed: int = 0
 
 
 class GoogleStandIn:
@@ -49,6 +56,7 @@ class GoogleStandIn:
         self.oldest_change = 0  #: tokens before it are not known any more
         self.page_size = 1000
         self.url = ""
+        self.go_on = asyncio.Event()
         self.before: Callable[[str, str], None] = lambda method, path: None
 
     # --- what people do ----------------------------------------------------------------------------------------------
@@ -117,11 +125,20 @@ class GoogleStandIn:
             self.faults.remove(fault)
             if fault.status is not None:
                 return _error(fault.status, fault.reason, fault.headers)
+        if fault is not None and not fault.carried_out:
+            await self._hold(fault)
+            return _error(503, "backendError")
         answer = self._answer(request.method, request.path, dict(request.query), body)
         if fault is not None:
+            await self._hold(fault)
             assert request.transport is not None
             request.transport.abort()
         return answer
+
+    async def _hold(self, fault: Fault) -> None:
+        if fault.held is not None:
+            fault.held.set()
+            await self.go_on.wait()
 
     def _answer(self, method: str, path: str, query: dict[str, str], body: Any) -> web.Response:
         for wanted, pattern, name in _ROUTES:
@@ -243,7 +260,10 @@ _ROUTES = (
 
 
 def _fits(fault: Fault, request: web.Request) -> bool:
-    return fault.method == request.method and re.search(fault.path, request.path) is not None
+    if fault.method != request.method or re.search(fault.path, request.path) is None:
+        return False
+    fault.passed -= 1
+    return fault.passed < 0
 
 
 def _error(status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -112,6 +112,7 @@ class GoogleDocs:
         self._account = Account(options, options.scopes)
         self._drive = Google("Google Drive", ("drive", "v3"), self._account, options, connection)
         self._docs = Google("Google Docs", ("docs", "v1"), self._account, options, connection)
+        self._watched: _Read | None = None  #: the folder whose drive is watched
 
     async def aclose(self) -> None:
         """Close both clients."""
@@ -514,8 +515,9 @@ class GoogleDocs:
     async def _drive_id(self) -> str | None:
         """Give the shared drive that documents are made in; None where they lie in somebody's own."""
         number = self._options.folder or self._options.published
-        folder = await self._get(number, "driveId") if number is not None else None
-        return None if folder is None else folder.get("driveId")
+        if self._watched is None and number is not None:
+            self._watched = await self._get(number, "driveId")
+        return (self._watched or {}).get("driveId")
 
     async def _start_token(self, drive: str | None) -> str:
         where = {"driveId": drive} if drive else {}

@@ -46,7 +46,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def prism():
-    """Give what starts a server of a specification by its file's stem; each is started once."""
+    """Give what starts a server of a specification by its file's stem; each is started once.
+
+    With an address, it stands before the server there: it refuses what breaks the specification, and hands on the rest.
+    """
     if not SPECIFICATIONS.is_dir():
         pytest.skip("the vendors' specifications are not here")
     if shutil.which("node") is None or shutil.which("npm") is None:
@@ -54,12 +57,12 @@ def prism():
     program = _installed()
     if isinstance(program, str):
         pytest.skip(program)
-    started: dict[str, tuple[subprocess.Popen[str], str]] = {}
+    started: dict[tuple[str, str | None], tuple[subprocess.Popen[str], str]] = {}
 
-    def serve(stem: str) -> str:
-        if stem not in started:
-            started[stem] = _start(program, SPECIFICATIONS / f"{stem}.json")
-        return started[stem][1]
+    def serve(stem: str, before: str | None = None) -> str:
+        if (stem, before) not in started:
+            started[stem, before] = _start(program, SPECIFICATIONS / f"{stem}.json", before)
+        return started[stem, before][1]
 
     yield serve
     for process, _ in started.values():
@@ -101,11 +104,13 @@ def _alone(path: Path):
         yield
 
 
-def _start(program: Path, specification: Path) -> tuple[subprocess.Popen[str], str]:
+def _start(program: Path, specification: Path, before: str | None) -> tuple[subprocess.Popen[str], str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(program), "mock", "-h", "127.0.0.1", "-p", str(port), str(specification)]
+    how, behind = ("mock", []) if before is None else ("proxy", ["--errors"])
+    upstream = [] if before is None else [before]
+    command = [str(program), how, "-h", "127.0.0.1", "-p", str(port), *behind, str(specification), *upstream]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "NO_COLOR": "1"}
     )
