@@ -38,6 +38,7 @@ ALL: tuple[Declaration, ...] = (
     ticket.close,
     ticket.comment,
     ticket.create,
+    ticket.reopen,
     ticket.search,
     ticket.update,
     Console,

@@ -172,6 +172,26 @@ async def close(params: CloseTicket, ctx: Context) -> domain.Ticket:
     return await ctx.tickets.close(_ref(params.ticket), comment=params.comment or None, effect=ctx.effect)
 
 
+class ReopenTicket(Params):
+    """Open a closed ticket again. One that is open stays so.
+
+    Example:
+        uses: ticket.reopen
+        with:
+          ticket: ${{ ticket.key }}
+          comment: "It came back."
+    """
+
+    ticket: TicketRef = Field(description=_TICKET)
+    comment: Text | None = Field(default=None, description="Why, in Markdown.")
+
+
+@action("ticket.reopen", ReopenTicket, returns=domain.Ticket, lasts=False)
+async def reopen(params: ReopenTicket, ctx: Context) -> domain.Ticket:
+    """Open it at the tracker."""
+    return await ctx.tickets.reopen(_ref(params.ticket), comment=params.comment or None, effect=ctx.effect)
+
+
 @dataclass(frozen=True, slots=True)
 class FoundTickets:
     """What a search found."""

@@ -80,6 +80,11 @@ class Application:
             if self.take is not None and hasattr(source, "astart"):
                 await source.astart(partial(self.take, self, name))
 
+    def rest(self) -> None:
+        """Let what is woken wait for the next start: nothing is begun but what somebody asks for."""
+        self.dispatcher.resting = True
+        self.executor.max_begun = 0
+
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Hold on to what somebody asked for until it is done; stopping waits for it."""
         self._kept.add(task)

@@ -138,7 +138,7 @@ async def _alone(folder: Path, name: str, inputs: Mapping[str, Any]) -> dict[str
     application = open_alone(folder)
     try:
         done = await operations.perform(application, name, inputs, user())
-    except operations.Refused as error:
+    except (operations.Refused, operations.NotYet) as error:
         raise CommandError(str(error), code=PROBLEMS) from None
     except operations.OperationError as error:
         raise CommandError(str(error)) from None
@@ -162,7 +162,7 @@ def open_alone(folder: Path) -> Any:
 
     try:
         application = wiring.open_application(folder)
-        application.executor.stopping = True  # what is woken waits for the next start
+        application.rest()
         return application
     except AlreadyRunning as error:
         raise CommandError(str(error), hint="wait until it has ended, or has started up", code=PROBLEMS) from None

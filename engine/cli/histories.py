@@ -168,6 +168,8 @@ def _because(event: Report) -> str:
     """Say what began a run; where a person did, who."""
     if event["type"] == "manual" and event["actor"]:
         return f"started by hand by {brief(event['actor'])} ('if' was not looked at)"
+    if event["type"] == "operation.asked" and event["actor"]:
+        return f"asked for by {brief(event['actor'])}"
     return f"{event['type']} by {event['source']}"
 
 

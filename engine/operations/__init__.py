@@ -18,6 +18,7 @@ from engine.operations.base import (
     Done,
     Inputs,
     NotFound,
+    NotYet,
     OperationError,
     Refused,
     actor_of,
@@ -64,7 +65,7 @@ from engine.operations.tickets import (
 from engine.operations.upkeep import Prune, prune
 from engine.problems import did_you_mean
 
-__all__ = ["OPERATIONS", "BadInput", "Done", "NotFound", "Operation", "OperationError", "Refused", "perform"]
+__all__ = ["OPERATIONS", "BadInput", "Done", "NotFound", "NotYet", "Operation", "OperationError", "Refused", "perform"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,19 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from engine.application import Application
 from engine.capabilities import People
 from engine.domain import Person
-from engine.plugins import OURSELVES, ActionError, ConnectionBroken, Context, Effect, RetryLater
+from engine.plugins import (
+    OURSELVES,
+    Action,
+    ActionError,
+    ConnectionBroken,
+    Context,
+    Effect,
+    EffectClass,
+    RetryLater,
+    effect_class,
+)
+from engine.runs import operating
+from engine.runs.operating import Asked
 from engine.store.codec import digest, loads
 from engine.store.lookups import PUBLIC, subject_of
 
@@ -24,6 +36,9 @@ T = TypeVar("T")
 
 #: What a bad reference is answered with names at most so many of what there is.
 MOST_NAMED = 8
+
+#: Whoever asks something of a vendor is answered after so many seconds, although it goes on.
+PATIENCE = 45.0
 
 _UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
@@ -38,6 +53,10 @@ class NotFound(OperationError):
 
 class Refused(OperationError):
     """What it names is there, and is not in a state in which this can be done."""
+
+
+class NotYet(OperationError):
+    """It is written down and has not happened; the text says what becomes of it. Asked for again it happens twice."""
 
 
 class BadInput(OperationError):
@@ -256,7 +275,11 @@ class _Acting:
     effect: Effect
     people: People
     now: datetime
+    zone: str
+    provider: Any = None  #: of the action's capability
     incident: None = None
+
+    incidents = tickets = property(lambda self: self.provider)
 
 
 async def act_as(application: Application, actor: Person, name: str, **inputs: Any) -> tuple[Any, bool]:
@@ -266,9 +289,125 @@ async def act_as(application: Application, actor: Person, name: str, **inputs: A
         Refused: the action will not do it; nothing was written.
         StorageUnavailable: nothing was written.
     """
+    return await act(application, actor, name, _acting(application, name, inputs))
+
+
+def _acting(
+    application: Application, name: str, inputs: Mapping[str, Any], provider: Any = None
+) -> Callable[[Effect], Awaitable[Any]]:
     action, people = application.catalogue.actions[name], application.hub.directory.people
-    params = action.params.model_validate(inputs, context={"people": people})
+    params = action.params.model_validate(dict(inputs), context={"people": people})
+    now, zone = application.clock.now(), application.config.timezone
+
+    async def call(effect: Effect) -> Any:
+        return await action.function(params, cast(Context, _Acting(effect, people, now, zone, provider)))
+
+    return call
+
+
+# --- what a connection is asked for ----------------------------------------------------------------------------------
+
+
+async def make(
+    application: Application, actor: Person, name: str, inputs: Mapping[str, Any], once: str | None
+) -> tuple[Any, bool]:
+    """Have something made, by the action of that name, at the connection that `use:` names for it.
+
+    Gives what was made, and whether it was not there before: asked for again under the name `once`, it is.
+
+    Raises:
+        Refused: the service will not do it; nothing was written.
+        NotYet: it is written down, and has not happened.
+        StorageUnavailable: nothing was written.
+    """
+    action = application.catalogue.actions[name]
+    try:
+        connection, provider = application.hub.serve(str(action.capability), None)
+    except ActionError as error:
+        raise Refused(str(error)) from None
+    if _is_ours(provider, action):
+        return await act_once(application, actor, name, once, _acting(application, name, inputs, provider))
+    return await _ask(application, actor, Asked(name, connection, inputs), once)
+
+
+async def change(
+    application: Application,
+    actor: Person,
+    name: str,
+    kind: str,
+    ref: str,
+    inputs: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]],
+) -> tuple[Any, bool]:
+    """Have an incident or a ticket changed, by the action of that name, at the connection that keeps it.
+
+    Gives it as it is then, and whether anything changed. What is asked of a vendor keeps nobody else waiting.
+
+    Args:
+        application: the engine.
+        actor: who asks for it.
+        name: the action's.
+        kind: `incident` or `ticket`; what the action calls it.
+        ref: its id or its key.
+        inputs: the action's other inputs, or what gives them for the record as it is, or refuses.
+
+    Raises:
+        NotFound: nothing is called that.
+        Refused: it cannot be done as things are, or the service will not do it; nothing was written.
+        NotYet: it is written down, and has not happened.
+        StorageUnavailable: nothing was written.
+    """
+    action = application.catalogue.actions[name]
+    async with application.operating:
+        kept = find_subject(application, kind, ref, str(action.method))
+        given = {kind: kept.record.id, **(inputs(kept.record) if callable(inputs) else inputs)}
+        if _is_ours(kept.provider, action):
+            return await act(application, actor, name, _acting(application, name, given, kept.provider))
+    return await _ask(application, actor, Asked(name, kept.connection, given, kind, kept.record.id))
+
+
+def _is_ours(provider: Any, action: Action) -> bool:
+    return effect_class(getattr(provider, str(action.method), None)) is EffectClass.OWN_ROWS
+
+
+async def _ask(application: Application, actor: Person, asked: Asked, once: str | None = None) -> tuple[Any, bool]:
+    """Ask a vendor by a run of its own, and give what came of it."""
+    hub = application.hub
+    key = f"{asked.action}/{digest(once) if once is not None else secrets.token_hex(8)}"
     now = application.clock.now()
-    return await act(
-        application, actor, name, lambda effect: action.function(params, cast(Context, _Acting(effect, people, now)))
-    )
+    number, new = await hub.journal.transact(lambda tx: operating.begin(tx, hub, asked, key, actor, now))
+    hub.events_written()
+    hub.attended.add(number)
+    try:
+        await application.dispatcher.bring(number, PATIENCE)
+    finally:
+        hub.attended.discard(number)
+    row = application.reader.execute(
+        "SELECT r.uid, r.state, r.error AS ended, e.result, e.error, e.state AS effect FROM runs r"
+        " LEFT JOIN effects e ON e.run = r.id AND e.path = ? WHERE r.id = ?",
+        (asked.action, number),
+    ).fetchone()
+    if row["state"] == "finished" and row["effect"] in ("done", "dry_run"):
+        return loads(row["result"])["record"], new
+    raise _undone(application, asked, number, row)
+
+
+def _undone(application: Application, asked: Asked, number: int, row: sqlite3.Row) -> OperationError:
+    """Say how it stands with what was asked of a vendor and has not happened."""
+    last = application.reader.execute(
+        "SELECT data FROM steps WHERE run = ? AND path = ? AND json_extract(data, '$.error') IS NOT NULL"
+        " ORDER BY id DESC LIMIT 1",
+        (number, asked.action),
+    ).fetchone()
+    error = loads(row["ended"]) or (loads(last["data"])["error"] if last is not None else {})
+    why = str(error.get("message") or f"'{asked.connection}' has not answered yet")
+    if row["state"] in ("failed", "stopped", "cancelled"):
+        return Refused(why)
+    if row["state"] == "finished":  # passed over by somebody who decided so
+        return Refused(f"{row['uid']} asked for it before, and it was passed over")
+    if row["state"] == "needs_decision":
+        return NotYet(
+            f"it is not known whether it happened: {why}; look whether it did, then"
+            f" 'hotwash runs decide {row['uid']} done|repeat|skip'"
+        )
+    return NotYet(f"not done yet: {why}; it is written down, is done when it can be, and need not be asked for again:"
+                  f" 'hotwash runs show {row['uid']}'")  # fmt: skip

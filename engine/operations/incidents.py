@@ -20,9 +20,9 @@ from engine.operations.base import (
     Somebody,
     act,
     act_as,
-    act_once,
+    change,
     find_kept,
-    find_subject,
+    make,
     person_of,
 )
 from engine.plugins import OURSELVES, Effect, Fact
@@ -89,23 +89,8 @@ class Subscription(NamedIncident):
 async def declare_incident(application: Application, actor: Person, params: DeclareIncident) -> Done:
     """Declare an incident."""
     _not_in_the_future(application, params.started_at)
-    incident, changed = await act_once(
-        application,
-        actor,
-        "declare_incident",
-        params.once,
-        lambda effect: application.hub.serve("incident", None)[1].declare(
-            params.title,
-            severity=params.severity,
-            services=params.services,
-            labels=params.labels,
-            drill=params.drill,
-            private=params.private,
-            summary=params.summary,
-            started_at=params.started_at,
-            effect=effect,
-        ),
-    )
+    inputs = params.model_dump(exclude={"once"}, exclude_none=True)
+    incident, changed = await make(application, actor, "incident.declare", inputs, params.once)
     word = "is declared" if changed else "is declared already"
     return Done(f"{incident.key} {word}: {incident.title}", {"incident": incident})
 
@@ -139,14 +124,7 @@ async def update_incident(application: Application, actor: Person, params: Updat
     changes = params.model_dump(exclude={"incident"}, exclude_none=True)
     if not changes:
         raise BadInput("nothing to change: give a title, severity, services or labels")
-    async with application.operating:
-        kept = find_subject(application, "incident", params.incident, "update")
-        incident, changed = await act(
-            application,
-            actor,
-            "update_incident",
-            lambda effect: kept.provider.update(kept.record.id, changes, effect=effect),
-        )
+    incident, changed = await change(application, actor, "incident.update", "incident", params.incident, changes)
     said = ", ".join(f"{name} {_shown(value)}" for name, value in changes.items())
     return Done(f"{incident.key} {'has now' if changed else 'had already'} {said}", {"incident": incident})
 
@@ -248,17 +226,12 @@ def _people(application: Application, actor: Person, named: Sequence[str]) -> li
 
 
 async def _bring(application: Application, actor: Person, params: NamedIncident, status: str, word: str) -> Done:
-    async with application.operating:
-        kept = find_subject(application, "incident", params.incident, "update")
-        found: Incident = kept.record
+    def new_status(found: Incident) -> Mapping[str, Any]:
         if status == "declared" and found.status != "resolved":
             raise Refused(f"{found.key} is {found.status}: only one that is resolved can be reopened")
-        incident, changed = await act(
-            application,
-            actor,
-            f"{status}_incident",
-            lambda effect: kept.provider.update(found.id, {"status": status}, effect=effect),
-        )
+        return {"status": status}
+
+    incident, changed = await change(application, actor, "incident.update", "incident", params.incident, new_status)
     message = f"{incident.key} is {word}" if changed else f"{incident.key} was {word} already"
     return Done(message, {"incident": incident})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,7 +10,6 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from engine.application import Application
-from engine.capabilities import TicketDraft
 from engine.domain import Person
 from engine.operations.base import (
     BadInput,
@@ -18,9 +18,8 @@ from engine.operations.base import (
     NotFound,
     Once,
     Somebody,
-    act,
-    act_once,
-    find_subject,
+    change,
+    make,
     person_of,
 )
 from engine.store.lookups import Lookups
@@ -69,30 +68,20 @@ class TurnTicket(NamedTicket):
 
 async def create_ticket(application: Application, actor: Person, params: CreateTicket) -> Done:
     """File a ticket."""
-    draft = TicketDraft(
-        title=params.title,
-        description=params.description,
-        project=params.project,
-        labels=params.labels,
-        service=params.service,
-        team=params.team,
-        assignee=person_of(application, params.assignee) if params.assignee else None,
-        due=_due(params.due, application.config.timezone) if params.due else None,
-        incident=_incident(application.hub.lookups(), params.incident) if params.incident else None,
-    )
-    ticket, changed = await act_once(
-        application,
-        actor,
-        "create_ticket",
-        params.once,
-        lambda effect: application.hub.serve("ticket", None)[1].create(draft, effect=effect),
-    )
+    inputs = params.model_dump(exclude={"once", "assignee", "due", "incident"}, exclude_none=True)
+    if params.assignee:
+        inputs["assignee"] = person_of(application, params.assignee)
+    if params.due:
+        inputs["due"] = _due(params.due, application.config.timezone)
+    if params.incident:
+        inputs["incident"] = _incident(application.hub.lookups(), params.incident)
+    ticket, changed = await make(application, actor, "ticket.create", inputs, params.once)
     return Done(f"{ticket.key} is filed{'' if changed else ' already'}: {ticket.title}", {"ticket": ticket})
 
 
 async def comment_ticket(application: Application, actor: Person, params: CommentTicket) -> Done:
     """Comment on a ticket."""
-    return await _change(application, actor, params, "comment", "has the comment", params.text)
+    return await _change(application, actor, params, "comment", "has the comment", {"text": params.text})
 
 
 async def assign_ticket(application: Application, actor: Person, params: AssignTicket) -> Done:
@@ -103,25 +92,19 @@ async def assign_ticket(application: Application, actor: Person, params: AssignT
 
 async def close_ticket(application: Application, actor: Person, params: TurnTicket) -> Done:
     """Close a ticket."""
-    return await _change(application, actor, params, "close", "is closed", comment=params.comment)
+    return await _change(application, actor, params, "close", "is closed", {"comment": params.comment})
 
 
 async def reopen_ticket(application: Application, actor: Person, params: TurnTicket) -> Done:
     """Reopen a ticket."""
-    return await _change(application, actor, params, "reopen", "is open again", comment=params.comment)
+    return await _change(application, actor, params, "reopen", "is open again", {"comment": params.comment})
 
 
 async def _change(
-    application: Application, actor: Person, params: NamedTicket, method: str, word: str, *given: Any, **named: Any
+    application: Application, actor: Person, params: NamedTicket, method: str, word: str, inputs: Mapping[str, Any]
 ) -> Done:
-    async with application.operating:
-        kept = find_subject(application, "ticket", params.ticket, method)
-        ticket, changed = await act(
-            application,
-            actor,
-            f"{method}_ticket",
-            lambda effect: getattr(kept.provider, method)(kept.record.id, *given, effect=effect, **named),
-        )
+    given = {name: value for name, value in inputs.items() if value is not None}
+    ticket, changed = await change(application, actor, f"ticket.{method}", "ticket", params.ticket, given)
     return Done(f"{ticket.key} {word}" + ("" if changed else " already"), {"ticket": ticket})
 
 

@@ -7,11 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.runs.state import OPERATION
 from engine.store.lookups import PUBLIC
 
 _RUN = f"""
 SELECT 1 FROM runs JOIN subjects ON subjects.type = runs.subject_type AND subjects.id = runs.subject
-WHERE runs.uid = ? AND NOT ({PUBLIC})
+WHERE runs.uid = ?1 AND NOT ({PUBLIC})
+UNION ALL
+SELECT 1 FROM runs JOIN effects ON effects.run = runs.id
+WHERE runs.uid = ?1 AND runs.version = '{OPERATION}' AND json_extract(effects.inputs, '$.private')
 """
 _SUBJECT = f"SELECT 1 FROM subjects WHERE subjects.id = ? AND NOT ({PUBLIC})"
 

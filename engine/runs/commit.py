@@ -31,7 +31,7 @@ from engine.runs.interpreter import (
 )
 from engine.runs.rows import EFFECT, RECORD, VERDICT, forget_waits, save_row, wake, wake_about
 from engine.runs.slots import Slot
-from engine.runs.state import IN_DOUBT, Record
+from engine.runs.state import IN_DOUBT, OPERATION, Record
 from engine.store.codec import dumps, fingerprint, micros
 from engine.store.journal import Undrafted, Writing
 from engine.store.tables import effects as effects_table
@@ -339,7 +339,7 @@ class Commit:
         slot = Slot.of_run(run)
         if slot is not None:
             self.woken += slots.release(tx, self.hub, slot, now)
-        if end.state != "failed" or run.dry:
+        if end.state != "failed" or run.dry or run.version == OPERATION:  # whoever asked is told
             return
         fault = dict(end.error or {})
         data = {"workflow": run.workflow, "run": run.uid, "step": fault.get("step"), "error": fault}

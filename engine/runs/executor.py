@@ -33,7 +33,7 @@ from engine.plugins import (
     RetryLater,
     effect_class,
 )
-from engine.runs import digests, dry
+from engine.runs import digests, dry, operating
 from engine.runs.active import (
     Active,
     Checked,
@@ -75,7 +75,7 @@ from engine.runs.limits import Limited, Limits
 from engine.runs.manners import DIGEST, concerns
 from engine.runs.rows import effect_row, load_state, run_of
 from engine.runs.settling import given_up, is_left_open
-from engine.runs.state import IN_DOUBT, Leaf, Record, Run, RunState
+from engine.runs.state import IN_DOUBT, OPERATION, Leaf, Record, Run, RunState
 from engine.runs.view import FRESH, CommittedView, Snapshot, first_fault
 from engine.store.codec import digest, dumps, instant, loads, micros
 from engine.store.journal import StorageUnavailable, Work, Writing
@@ -337,6 +337,8 @@ class Executor:
         active.state = load_state(self.hub.reader, active.run)
 
     def _workflow_of(self, run: Run) -> Workflow:
+        if run.version == OPERATION:
+            return operating.workflow_of(self.hub, run)
         return digests.workflow_of(self.hub, run) if run.version == DIGEST else self.hub.version(run)
 
     def _recover(self, active: Active) -> None:
@@ -712,7 +714,10 @@ class Executor:
 
     def _effect(self, active: Active, path: str, identity: str, at: datetime, attempt: int) -> Effect:
         run = active.run
-        return Effect(identity, digest(identity), at, run.workflow, run.uid, run.subject_type, run.subject, attempt)
+        actor = operating.actor_of(self.hub, run)
+        return Effect(
+            identity, digest(identity), at, run.workflow, run.uid, run.subject_type, run.subject, attempt, actor
+        )
 
     def _connection_of(self, action: Action, step: Step) -> str | None:
         return self.hub.serve(action.capability, step.connection)[0] if action.capability else None

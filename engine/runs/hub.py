@@ -60,6 +60,7 @@ class Hub:
 
     dry_run: bool = False  #: every run that begins is a dry one, and the others rest
 
+    attended: set[int] = field(default_factory=set)  #: runs that somebody waits for, who hears how they end
     #: types of events that runs may be waiting for
     awaited: set[str] = field(default_factory=set)
     connections: Connections = field(init=False)  #: those that refuse our credentials

@@ -27,6 +27,9 @@ DRY = "dry-run:"
 #: What the workflow of digests is called; its runs are listed under it.
 DIGESTS = "hotwash.digest"
 
+#: What the workflow is called that does what people ask of vendors, and its version: no hash of a file is like it.
+OPERATIONS, OPERATION = "hotwash.operation", "operation"
+
 LeafStatus = Literal["held", "intent", "retry", "pending", "parked", "wait", "done", "failed"]
 
 

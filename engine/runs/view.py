@@ -26,6 +26,7 @@ from engine.runs.interpreter import (
 )
 from engine.runs.manners import Manners, name_of
 from engine.runs.rows import effect_row, load_state, run_of
+from engine.runs.state import OPERATION
 from engine.runs.turn import Turn
 from engine.store.codec import decode, encode, instant, loads, plain_json
 from engine.store.lookups import Lookups, Uncommitted, event_of, subject_of
@@ -112,7 +113,9 @@ class CommittedView:
     @property
     def stale(self) -> bool:
         subject = self._active.run.subject
-        if subject is None or not self._hub.can_reread(subject.partition(":")[0]):
+        if subject is None or self._active.run.version == OPERATION:  # a person has decided
+            return False
+        if not self._hub.can_reread(subject.partition(":")[0]):
             return False
         row = self._row
         if row is None:
@@ -304,5 +307,5 @@ class CommittedView:
             raise StepError(f"template '{name}': {problem}", "template") from None
 
     def notice(self) -> Step | None:
-        owner = self.owner
+        owner = self.owner if self._active.run.id not in self._hub.attended else None
         return self._hub.notice(owner) if owner is not None else None

@@ -11,7 +11,7 @@ from starlette.types import Receive
 
 from engine import reports
 from engine.application import Application
-from engine.operations import BadInput, NotFound, Refused
+from engine.operations import BadInput, NotFound, NotYet, Refused
 from engine.store.codec import plain_json
 from engine.store.journal import StorageUnavailable
 
@@ -22,6 +22,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NotFound, 404),
     (reports.NotFound, 404),
     (Refused, 409),
+    (NotYet, 202),
     (BadInput, 400),
 )
 

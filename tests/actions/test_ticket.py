@@ -8,11 +8,13 @@ from actions.ticket import (
     CloseTicket,
     CommentTicket,
     CreateTicket,
+    ReopenTicket,
     SearchTickets,
     UpdateTicket,
     close,
     comment,
     create,
+    reopen,
     search,
     update,
 )
@@ -43,6 +45,10 @@ class RecordingTickets:
 
     async def close(self, ticket, *, comment, effect):
         self.calls.append(("close", ticket, comment))
+        return self.given
+
+    async def reopen(self, ticket, *, comment, effect):
+        self.calls.append(("reopen", ticket, comment))
         return self.given
 
     async def search(self, where, query):
@@ -131,6 +137,12 @@ async def test_a_ticket_is_named_by_its_record_too():
     await comment.function(validated(CommentTicket, ticket=Ticket("local:HW-2", "HW-2", "x"), text="seen"), ctx)
     await close.function(validated(CloseTicket, ticket="HW-2", comment=""), ctx)
     assert ctx.tickets.calls == [("comment", "local:HW-2", "seen"), ("close", "HW-2", None)]
+
+
+async def test_a_ticket_is_opened_again_at_the_tracker():
+    ctx = a_context()
+    await reopen.function(validated(ReopenTicket, ticket="HW-2", comment="It came back."), ctx)
+    assert ctx.tickets.calls == [("reopen", "HW-2", "It came back.")]
 
 
 @pytest.mark.parametrize("ticket", [None, "", 7, OURS])

@@ -52,6 +52,7 @@ class EmbeddedDispatcher:
         self._loop_task: asyncio.Task[None] | None = None
         self._looking = False
         self._ours = _DRY_WAITS if self.hub.dry_run else ""
+        self.resting = False  #: whether what is woken waits for the next start
 
     async def start(self) -> None:
         """Take up every run that has something to do, then wait for what falls due."""
@@ -93,6 +94,19 @@ class EmbeddedDispatcher:
         reader = self.hub.reader
         return [one for one in runs if reader.execute("SELECT 1 FROM runs WHERE id = ? AND dry = 1", (one,)).fetchone()]
 
+    async def bring(self, number: int, seconds: float) -> None:
+        """Bring a run as far as it goes now, also where all others rest; return no later than after some seconds."""
+        if self.resting:
+            self._tasks[number] = asyncio.create_task(self._advance(number), name=f"run {number}")
+        else:
+            self.notify([number])
+        try:
+            async with asyncio.timeout(seconds):
+                while number in self._tasks or number in self._queue:
+                    await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            return
+
     def adopt(self, begun: Begun) -> None:
         """Take a run that began with the commit of its event."""
         number = begun.active.run.id
@@ -120,7 +134,7 @@ class EmbeddedDispatcher:
         return [instant(row["due"])] if row["due"] is not None else []
 
     def _fill(self) -> None:
-        while self._queue and len(self._tasks) < MOST_ACTIVE and not self.executor.stopping:
+        while self._queue and len(self._tasks) < MOST_ACTIVE and not (self.executor.stopping or self.resting):
             number = next(iter(self._queue))
             del self._queue[number]
             task = asyncio.create_task(self._advance(number), name=f"run {number}")
