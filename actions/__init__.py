@@ -8,6 +8,7 @@ from actions import calendar, chat, document, event, http, incident, meeting, st
 from actions.providers.console import Console
 from actions.providers.google_calendar import GoogleCalendarProvider
 from actions.providers.google_docs import GoogleDocsProvider
+from actions.providers.google_meet import GoogleMeetProvider
 from actions.providers.http import Http
 from actions.providers.ics import Ics
 from actions.providers.jira import JiraProvider
@@ -44,6 +45,7 @@ ALL: tuple[Declaration, ...] = (
     Console,
     GoogleCalendarProvider,
     GoogleDocsProvider,
+    GoogleMeetProvider,
     Http,
     Ics,
     JiraProvider,

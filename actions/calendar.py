@@ -129,6 +129,7 @@ async def schedule(params: ScheduleReview, ctx: Context) -> Review:
         description=_description(params.description or "", who, people),
         timezone=ctx.zone,
         incident=ctx.incident.id if ctx.incident else None,
+        private=ctx.incident is not None and ctx.is_private(ctx.incident.id),
         effect=ctx.effect,
     )
     left_out = (*who.left_out, *review.left_out)

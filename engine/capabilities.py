@@ -362,9 +362,13 @@ class Calendar(Protocol):
         description: str,
         timezone: str,
         incident: str | None,
+        private: bool = False,
         effect: Effect,
     ) -> Review:
-        """Book it and invite: `attendees`, who must come, and `optional`, who may stay away."""
+        """Book it and invite: `attendees`, who must come, and `optional`, who may stay away.
+
+        Where it is `private`, others who look into a calendar see no more than that somebody is busy.
+        """
 
     async def reschedule(self, review: str, start: datetime, end: datetime, *, timezone: str, effect: Effect) -> Review:
         """Move a review to another time and tell everybody invited; one that was called off is on again."""

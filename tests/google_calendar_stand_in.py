@@ -47,6 +47,7 @@ class StandIn:
         self.tokens = 0
         self.expired = False  #: whether tokens given out so far are refused
         self.pending_meet = False
+        self.without_meet = False
         self.forgotten = -1  #: sync tokens up to this are gone
         self.page = 100
         self._writes = 0
@@ -54,7 +55,7 @@ class StandIn:
         self._runner: web.AppRunner | None = None
         self.address = ""
 
-    async def start(self) -> StandIn:
+    async def start(self, port: int = 0) -> StandIn:
         application = web.Application()
         at = "/calendar/v3/calendars/{calendar}/events"
         application.router.add_post("/token", self._token)
@@ -65,7 +66,7 @@ class StandIn:
         application.router.add_patch(at + "/{event}", self._serve("patch", self._patch))
         self._runner = web.AppRunner(application, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
         host, port = self._runner.addresses[0][:2]
         self.address = f"http://{host}:{port}"
         return self
@@ -175,7 +176,7 @@ class StandIn:
         one |= {"kind": "calendar#event", "organizer": {"email": SELF, "self": True}, "created": _text(self.now())}
         for guest in one.get("attendees", ()):
             guest.setdefault("responseStatus", "needsAction")
-        if "conferenceData" in body and request.query.get("conferenceDataVersion") == "1":
+        if "conferenceData" in body and not self.without_meet and request.query.get("conferenceDataVersion") == "1":
             one["conferenceData"] = self._conference(body["conferenceData"]["createRequest"])
         else:
             one.pop("conferenceData", None)

@@ -196,6 +196,7 @@ class GoogleCalendar:
         description: str,
         timezone: str,
         incident: str | None,
+        private: bool = False,
         effect: Effect,
     ) -> Review:
         """Make the event and invite. One that this effect made before is given as it is.
@@ -212,6 +213,8 @@ class GoogleCalendar:
         }
         if not body["attendees"]:
             raise ActionError("nobody can be invited: none of them has an e-mail address", code="nobody-to-invite")
+        if private:
+            body["visibility"] = "private"
         if self._options.meet:
             body["conferenceData"] = conference(effect.token)
         if self._options.reminders is not None:

@@ -170,6 +170,7 @@ class IcsCalendar:
         description: str,
         timezone: str,
         incident: str | None,
+        private: bool = False,
         effect: Effect,
     ) -> Review:
         """Write the invitation. One that this effect wrote before is kept as it is.
@@ -189,7 +190,8 @@ class IcsCalendar:
             incident=incident,
         )
         async with self._lock:
-            booked = await asyncio.to_thread(self._book, review, _plain(description), timezone, effect)
+            text = _plain(description)
+            booked = await asyncio.to_thread(self._book, review, text, timezone, effect, private=private)
         self._emit(booked, effect)
         return booked
 
@@ -329,13 +331,13 @@ class IcsCalendar:
             raise ActionError(f"the calendar file '{shown}' cannot be read: {error.strerror}") from error
         return _parsed(data, shown, parse)
 
-    def _book(self, review: Review, description: str, timezone: str, effect: Effect) -> Review:
+    def _book(self, review: Review, description: str, timezone: str, effect: Effect, *, private: bool) -> Review:
         booked = self._find(effect.token)
         if booked is not None:
             return booked
         self._refuse_overlap(review, None)
         path = self._out / f"{slug(review.title, 60) or 'review'}-{effect.token}.ics"
-        self._write(path, _invitation(review, description, timezone, effect))
+        self._write(path, _invitation(review, description, timezone, effect, private=private))
         return _with_url(review, path)
 
     def _move(self, token: str, times: tuple[datetime, datetime], timezone: str, effect: Effect) -> Review:
@@ -528,7 +530,7 @@ def _instant(value: date | datetime, zone: Any) -> datetime:
 # --- what a file is to say -------------------------------------------------------------------------------------------
 
 
-def _invitation(review: Review, description: str, timezone: str, effect: Effect) -> bytes:
+def _invitation(review: Review, description: str, timezone: str, effect: Effect, *, private: bool) -> bytes:
     from icalendar import Calendar, Event
 
     assert review.start is not None
@@ -537,6 +539,8 @@ def _invitation(review: Review, description: str, timezone: str, effect: Effect)
     event.add("uid", f"{effect.token}{_OUR_UIDS}")
     event.add("summary", review.title)
     event.add("description", description)
+    if private:
+        event.add("class", "PRIVATE")
     event.add("organizer", _address(review.organizer or Person("hotwash", "Hotwash"), {}))
     may_stay = {person.id for person in review.optional}
     for person in review.attendees:

@@ -420,3 +420,11 @@ async def test_a_review_is_called_off_by_its_record():
     calendar = FakeCalendar(reviews=[BOOKED])
     await cancel.function(CancelReview(review=BOOKED), desk(calendar))
     assert calendar.cancelled == [("ics:tok0", None)]
+
+
+async def test_the_review_of_a_private_incident_is_private():
+    for private in (True, False):
+        calendar = FakeCalendar(ada=[])
+        incident = Incident("pager:P1", "P1", "Theft", private=private)
+        await booked(desk(calendar, incident=incident), ADA)
+        assert calendar.created[0][3]["private"] is private

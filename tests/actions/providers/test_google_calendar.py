@@ -141,6 +141,12 @@ async def test_what_comes_from_outside_stays_text(work, google):
     assert "href" not in only(google)["description"]
 
 
+async def test_a_review_of_a_private_incident_shows_others_only_that_somebody_is_busy(work, google):
+    await booked(work, private=True)
+    await booked(work, an_effect("tok2"), start=MONDAY + HOUR)
+    assert [event.get("visibility") for event in google.events.values()] == ["private", None]
+
+
 async def test_nobody_gets_mail_where_that_is_not_wanted_and_no_meet_link(calendar, google):
     review = await booked(calendar(notify="none", meet=False))
     assert (google.mail, review.video_url, "conferenceData" in only(google)) == ([], None, False)

@@ -539,3 +539,9 @@ async def test_a_review_moves_to_where_its_attendees_are_free_of_all_but_itself(
     review = await reschedule.function(RescheduleReview(review="reviews:tok1"), ctx)
     again = await reschedule.function(RescheduleReview(review="reviews:tok1"), ctx)
     assert [one.start for one in (review, again)] == [at(11)] * 2
+
+
+async def test_a_private_review_is_of_the_class_private(ics, connection):
+    await book(ics, private=True)
+    (meeting,) = invitation(connection).events
+    assert str(meeting["CLASS"]) == "PRIVATE"
