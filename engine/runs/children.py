@@ -13,7 +13,7 @@ from engine.plugins import EffectClass
 from engine.runs import slots
 from engine.runs.commands import Call, Called, KnownCall
 from engine.runs.hub import Hub
-from engine.runs.rows import EFFECT, RECORD, RUN, wake
+from engine.runs.rows import EFFECT, RECORD, RUN, run_of, wake
 from engine.runs.slots import Slot
 from engine.runs.state import Run
 from engine.store.codec import dumps, fingerprint, loads, micros
@@ -208,6 +208,22 @@ def find(reader: Any, workflow: str, key: str) -> KnownCall | None:
     ended = loads(last["data"]) if last is not None else {}
     outputs, by_caller = ended.get("outputs") or {}, bool(ended.get("by_caller"))
     return KnownCall(row["uid"], row["state"], outputs, loads(row["error"]), row["reason"], by_caller)
+
+
+def waiting_for(reader: Any, run: Run) -> list[Run]:
+    """Give the runs that wait for the end of a run: the one that called it, the one that waits for that, and so on."""
+    found: list[Run] = []
+    while run.trigger == CALLED:
+        row = reader.execute(
+            "SELECT r.* FROM effects e JOIN runs r ON r.id = e.run"
+            " WHERE e.identity = ? AND e.state = 'pending' AND r.ended IS NULL",
+            (run.key,),
+        ).fetchone()
+        if row is None:
+            break
+        run = run_of(row)
+        found.append(run)
+    return found
 
 
 def callers(reader: Any, run: Run) -> list[str]:

@@ -354,6 +354,10 @@ class View(Protocol):
 
     def render_template(self, name: str, scope: Scope, data: Mapping[str, Any]) -> str: ...
 
+    @property
+    def told_by_caller(self) -> bool:
+        """Whether a failure of this run is one of a run that waits for it, which tells the same owner."""
+
     def notice(self) -> Step | None:
         """The step that tells the owner of a failure, where there is a chat to tell it in."""
 

@@ -223,7 +223,7 @@ class _Walk:
     def _tell(self, error: Mapping[str, Any], trouble: Mapping[str, Any] | None, env: Env) -> None:
         """Tell the owner once, as an effect like any other; a failure of it is recorded and ends there."""
         notice = self.view.notice()
-        if notice is None:
+        if notice is None or (env.prefix + notice.id not in self.state.leaves and self.view.told_by_caller):
             return
         text = f"{self.workflow.name} failed at {error.get('step')}: {error.get('message')}"
         text += f" (run {self.state.run.uid})"

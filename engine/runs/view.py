@@ -26,7 +26,7 @@ from engine.runs.interpreter import (
 )
 from engine.runs.manners import Manners, name_of
 from engine.runs.rows import effect_row, load_state, run_of
-from engine.runs.state import OPERATION
+from engine.runs.state import OPERATION, Run
 from engine.runs.turn import Turn
 from engine.store.codec import decode, encode, instant, loads, plain_json
 from engine.store.lookups import Lookups, Uncommitted, event_of, subject_of
@@ -305,6 +305,16 @@ class CommittedView:
             return str(compile_template(name, sources).render(scope, data))
         except TemplateProblem as problem:
             raise StepError(f"template '{name}': {problem}", "template") from None
+
+    @property
+    def told_by_caller(self) -> bool:
+        return any(self._owner_above(run) == self.owner for run in children.waiting_for(self._reader, self._active.run))
+
+    def _owner_above(self, run: Run) -> Person | None:
+        try:
+            return self._hub.owner_of(self._hub.version(run).owner)
+        except UnreadableVersion:  # it is held, and tells nobody
+            return None
 
     def notice(self) -> Step | None:
         owner = self.owner if self._active.run.id not in self._hub.attended else None

@@ -228,6 +228,38 @@ async def test_a_failed_child_fails_the_step_and_the_error_says_where(engine):
         assert error["message"].startswith("'child' failed at 'say': no (run run_")
 
 
+def told(world):
+    """Give who was told of a failure, and of what."""
+    return [(sent.to, sent.text.partition(" ")[0]) for sent in world.chat.sent if " failed at " in sent.text]
+
+
+async def test_a_failure_of_a_child_is_told_once_by_whoever_called_it(engine):
+    async with engine(child=CHILD, parent=PARENT) as world:
+        world.chat.before = refuse("well Checkout is slow Ada")
+        await world.declared()
+        assert told(world) == [("grace", "parent")]
+        assert world.runs("child")[0]["uid"] in world.said[-1]
+        await retry(world, "child")  # nobody waits for it
+        assert told(world)[1:] == [("grace", "child")]
+
+
+async def test_a_failure_of_a_child_is_told_to_its_own_owner_where_that_is_another(engine):
+    middle = "owner: ada\n" + PARENT.replace("on: incident.declared", "on: [incident.declared, manual]\nif: false")
+    parent = "on: incident.declared\nsteps: [{uses: workflow.middle}]"
+    async with engine(child=CHILD, middle=middle, parent=parent) as world:
+        world.chat.before = refuse("well Checkout is slow Ada")
+        await world.declared()
+        assert told(world) == [("ada", "middle"), ("grace", "parent")]
+
+
+async def test_a_failed_child_that_is_passed_over_is_told_to_nobody(engine):
+    parent = PARENT.replace("word: well}", "word: well}\n    continue_on_error: true")
+    async with engine(child=CHILD, parent=parent) as world:
+        world.chat.before = refuse("well Checkout is slow Ada")
+        await world.declared()
+        assert (told(world), states(world)["child"]) == ([], "failed")
+
+
 async def test_a_failed_child_may_be_passed_over(engine):
     parent = PARENT.replace("word: well}", "word: well}\n    continue_on_error: true")
     async with engine(child=CHILD, parent=parent) as world:
@@ -470,6 +502,24 @@ async def test_more_than_eight_calls_do_not_nest(engine):
             await world.application.reload()
         faults = [problem.code for problem in world.application.library.problems]
         assert faults == ["calls-too-deep"]
+
+
+async def test_eight_calls_nest_and_a_ninth_that_files_have_come_to_make_fails(engine):
+    """No files ever made nine calls at one time: the run of the first goes on with a version that is no more."""
+    head = "on: [incident.declared, manual]\nif: workflow.id == 'w0'\nsteps:\n  - wait: 1h\n"
+    files = {f"w{n}": head + f"  - uses: workflow.w{n + 1}\n" for n in range(9)} | {"w9": head}
+    async with engine(**{**files, "w4": head}) as world:
+        await world.declared()
+        for name, text in {"w0": head, "w4": files["w4"]}.items():
+            (world.folder / "workflows" / f"{name}.yaml").write_text(text)
+            await world.application.reload()
+        assert world.application.library.problems == []
+        await world.move("10h")
+        error = world.runs("w8")[0]["error"]
+        assert (error["code"], world.runs("w9")) == ("calls-too-deep", [])
+        way = " → ".join(f"w{n}" for n in range(10))
+        assert error["message"] == f"at most 8 calls may nest: {way}"
+        assert states(world) == {f"w{n}": "failed" for n in range(9)}
 
 
 async def test_a_call_survives_that_its_own_version_is_read_again_when_the_called_file_is_another(engine):

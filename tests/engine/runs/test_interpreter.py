@@ -84,6 +84,8 @@ class FakeView:
     def callee(self, step, inputs):
         return Called(flow(), inputs, None)
 
+    told_by_caller = False
+
     def notice(self):
         return None
 
