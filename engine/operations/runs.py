@@ -21,7 +21,7 @@ from engine.runs import children, slots
 from engine.runs.latest import missing
 from engine.runs.rows import RECORD, forget_waits, load_state, run_of, save_row, wake
 from engine.runs.slots import Slot
-from engine.runs.state import Leaf, Record, RunState
+from engine.runs.state import DIGESTS, Leaf, Record, RunState
 from engine.store import naming
 from engine.store.codec import dumps, micros
 from engine.store.journal import Direct
@@ -78,8 +78,7 @@ async def retry_run(application: Application, actor: Person, params: RetryRun) -
     and action; its `vars` are then evaluated anew.
     """
     number = _find(application, params.run)
-    name = application.reader.execute("SELECT workflow FROM runs WHERE id = ?", (number,)).fetchone()["workflow"]
-    latest = await current_workflow(application, name) if params.latest else None
+    latest = await _current_file(application, number) if params.latest else None
     now = application.clock.now()
 
     def write(cursor: Direct) -> tuple[str, Sequence[str]]:
@@ -106,6 +105,14 @@ async def retry_run(application: Application, actor: Person, params: RetryRun) -
     application.tell("run.retried", f"{uid} {goes_on} {where}: retried by {actor.name}", run=uid)
     pass_on(application, [number])
     return Done(f"{uid} {goes_on} {where}", {"run": uid})
+
+
+async def _current_file(application: Application, number: int) -> Workflow:
+    """Give the workflow of a run as its file says now."""
+    run = application.reader.execute("SELECT uid, workflow FROM runs WHERE id = ?", (number,)).fetchone()
+    if run["workflow"] == DIGESTS:
+        raise Refused(f"{run['uid']} is a digest, of which no file says what it does: retry it without 'latest'")
+    return await current_workflow(application, run["workflow"])
 
 
 async def cancel_run(application: Application, actor: Person, params: CancelRun) -> Done:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from engine.domain import Person, Ticket
-from engine.operations import perform
+from engine.operations import Refused, perform
 from engine.plugins import ActionError, RetryLater
 from engine.testing import RecordingTickets
 
@@ -34,6 +34,11 @@ TWO = """\
 - Look at Search \\| slow.
 
 _Enough of one for a while:_ `hotwash mute P1 --until 7d`"""
+
+
+def refuse_ada(message):
+    if message.to == "ada":
+        raise ActionError("there is no such account")
 
 
 def history(world, kind):
@@ -255,6 +260,17 @@ async def test_the_owner_is_told_of_a_digest_that_failed_and_a_retry_tells_what_
         await perform(world.application, "retry_run", {"run": run["uid"]}, GRACE)
         await world.settle()
         assert (world.said[1:], world.runs()[-1]["state"]) == (["Look at Checkout is slow."], "finished")
+
+
+async def test_a_digest_is_not_retried_with_the_current_file_for_it_has_none(engine):
+    async with engine(NUDGE) as world:
+        world.chat.before = refuse_ada
+        await world.declared()
+        await world.move("4h")
+        run = world.runs()[-1]["uid"]
+        with pytest.raises(Refused, match=f"{run} is a digest, of which no file says what it does: retry it without"):
+            await perform(world.application, "retry_run", {"run": run, "latest": True}, GRACE)
+        assert world.runs()[-1]["state"] == "failed"
 
 
 async def test_a_digest_of_which_it_is_not_known_whether_it_went_out_waits_for_a_person(engine):
