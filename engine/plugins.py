@@ -614,6 +614,11 @@ class Trigger:
     def doc(self) -> str:
         return inspect.getdoc(self.params) or ""
 
+    @property
+    def finds(self) -> bool:
+        """Whether there are its events only where a workflow listens, each found for one by the inputs there."""
+        return self.check is not None or (self.look is not None and self.watches is None)
+
 
 def trigger(
     name: str,

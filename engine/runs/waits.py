@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.domain import Event
+from engine.matching import listener_of
 from engine.runs.commands import Examined, Listen, StepError, Unlisten
 from engine.runs.turn import Blocked, Env, Turn, empty_link, outputs_of, shown
 from engine.store.codec import dumps
@@ -115,8 +116,15 @@ def _candidates(
         (number, event, condition)
         for kind, condition in until.events
         for number, event in turn.view.events(kind, since, _subjects(turn, step, path, env, kind, condition))
+        if kind not in until.found or _found_for(turn, event)
     ]
     return sorted(found, key=lambda entry: entry[0])
+
+
+def _found_for(turn: Turn, event: Event) -> bool:
+    """Whether a check found an event for this workflow, by the inputs of its own trigger."""
+    name = (listener_of(event) or "").partition("/")[0]
+    return name in (turn.workflow.id, *turn.view.former_names)
 
 
 def _subjects(turn: Turn, step: Step, path: str, env: Env, kind: str, condition: Expression | None) -> Sequence[str]:

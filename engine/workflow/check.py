@@ -136,7 +136,7 @@ class _File:
         triggers = read_triggers(self.report, root, meant)
         inputs = check_declared.read_inputs(self.report, root.get("inputs"), triggers)
         subject = check_declared.subject_of(inputs, triggers)
-        steps = Steps(self.report, self.expressions, subject, KEYS_OF_FILE)
+        steps = Steps(self.report, self.expressions, subject, KEYS_OF_FILE, {use.name for use in triggers.uses})
         before = self._names(root, triggers, inputs, subject, steps)
         known, variables = self._vars(root.get("vars"), before)
         steps.connections = Connections(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple, cast
 
 from engine.domain import Field
-from engine.plugins import Action, EffectClass, effect_class
+from engine.plugins import Action, EffectClass, Trigger, effect_class
 from engine.problems import Span, declare, did_you_mean, nearest
 from engine.workflow import check_calls, check_inputs, source
 from engine.workflow.calling import CALL
@@ -69,6 +69,13 @@ NEVER_IN_DOUBT = declare(
 )
 UNKNOWN_EVENT = declare("unknown-event", "`until` names an event that is not known.", "Write one that is.")
 
+NEVER_FOUND = declare(
+    "never-found",
+    "`until` names an event that there is only where a workflow listens to it: it is found for that workflow, by the "
+    "inputs of its trigger, and a wait has none.",
+    "List the trigger under `on:` of the same workflow, or wait for what somebody does instead.",
+)
+
 KINDS = ("uses", "wait", "finish", "steps")
 ALWAYS = ("id", "name", "if")
 OF_USES = ("with", "connection", "retry", "once_per", "on_unknown")
@@ -127,12 +134,18 @@ class Steps:
     """Reads the steps of one file."""
 
     def __init__(
-        self, report: Report, expressions: Expressions, subject: str | None, file_keys: Collection[str]
+        self,
+        report: Report,
+        expressions: Expressions,
+        subject: str | None,
+        file_keys: Collection[str],
+        listens: Collection[str],
     ) -> None:
         self.report = report
         self.expressions = expressions
         self.subject = subject
         self.file_keys = file_keys
+        self.listens = listens
         self.connections = Connections(report, expressions, {}, {})
         self.counts: Counter[str] = Counter()
         self.ids: dict[str, Scalar] = {}
@@ -507,12 +520,12 @@ class Steps:
             case None:
                 return None
             case MappingNode():
-                return Until(events=self._events([(e.key, e.value) for e in node.entries], names))
+                return self._of_events([(e.key, e.value) for e in node.entries], names)
             case source.Sequence():
-                return Until(events=self._events([(item, None) for item in node.items], names))
+                return self._of_events([(item, None) for item in node.items], names)
             case Scalar() if find_event(self.report, node.text) is not None:
                 self._event_or_field(node, names)
-                return Until(events=self._events([(node, None)], names))
+                return self._of_events([(node, None)], names)
         return Until(condition=self.expressions.condition(node, "until", names, WATCHED))
 
     def _event_or_field(self, node: Scalar, names: Known) -> None:
@@ -521,6 +534,11 @@ class Steps:
             message = f"'{node.text}' is read as the event, not as the field"
             hint = f"write '{node.text} == true' for the field, or '{{{node.text}: }}' for the event"
             self.report.warn(EVENT_OR_FIELD, message, node, hint)
+
+    def _of_events(self, entries: list[tuple[Node, Node | None]], names: Known) -> Until:
+        events = self._events(entries, names)
+        triggers = [find_event(self.report, name) for name, _ in events]
+        return Until(events=events, found=frozenset(one.name for one in triggers if one is not None and one.finds))
 
     def _events(
         self, entries: list[tuple[Node, Node | None]], names: Known
@@ -533,22 +551,31 @@ class Steps:
             if name is None or not isinstance(key, Scalar):
                 continue
             trigger = find_event(self.report, name)
-            if trigger is None:
-                words = [*self.report.catalogue.triggers, *self.report.names.events]
-                message = f"no event is called '{name}'"
-                self.report.add(UNKNOWN_EVENT, message, key, did_you_mean(name, words, "events"))
             inside = names.with_event(event_fields(trigger), trigger.data if trigger else None)
             nothing = given is None or (isinstance(given, Scalar) and given.value is None and given.sound)
             condition = None if nothing else self.expressions.condition(given, name, inside, WATCHED)
-            if nothing and trigger is not None and (trigger.subject is None or trigger.subject != self.subject):
-                about = f"about {_a(trigger.subject)}" if trigger.subject else "about nothing that is kept"
-                run = f"about {_a(self.subject)}" if self.subject else "about nothing that is kept"
-                message = f"'{name}' is {about}, and this run {run}: it needs a condition"
-                self.report.add(
-                    NEEDS_CONDITION, message, key, f"write '{name}: CONDITION'; 'event' is the one that arrives"
-                )
+            self._check_event(key, trigger, has_condition=not nothing)
             found.append((name, condition))
         return tuple(found)
+
+    def _check_event(self, key: Scalar, trigger: Trigger | None, *, has_condition: bool) -> None:
+        """Report what can never end a wait: an event that is not known, is not found, or is never about the subject."""
+        name = key.text
+        if trigger is None:
+            words = [*self.report.catalogue.triggers, *self.report.names.events]
+            message = f"no event is called '{name}'"
+            self.report.add(UNKNOWN_EVENT, message, key, did_you_mean(name, words, "events"))
+        elif trigger.finds and name not in self.listens:
+            message = f"'{name}' is only found for a workflow whose 'on' names it, and this one's does not"
+            other = f", or until somebody does something ('{trigger.subject}.updated')" if trigger.subject else ""
+            self.report.add(NEVER_FOUND, message, key, f"list it under 'on', or wait 'for' a time{other}")
+        elif not has_condition and (trigger.subject is None or trigger.subject != self.subject):
+            about = f"about {_a(trigger.subject)}" if trigger.subject else "about nothing that is kept"
+            run = f"about {_a(self.subject)}" if self.subject else "about nothing that is kept"
+            message = f"'{name}' is {about}, and this run {run}: it needs a condition"
+            self.report.add(
+                NEEDS_CONDITION, message, key, f"write '{name}: CONDITION'; 'event' is the one that arrives"
+            )
 
     # --- outputs ---
 

@@ -81,6 +81,7 @@ class Until:
 
     condition: Expression | None = None
     events: tuple[tuple[str, Expression | None], ...] = ()
+    found: frozenset[str] = frozenset()  #: of those, the ones that count only where they were found for this workflow
 
 
 @dataclass(frozen=True, slots=True)

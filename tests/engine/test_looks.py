@@ -44,6 +44,26 @@ def quiet_at(world):
 # --- incident.quiet ---
 
 
+WAITS = """
+on: {incident.quiet: {for: 45m}, incident.declared: }
+steps:
+  - id: nap
+    wait: {for: 2h, until: incident.quiet}
+  - uses: chat.post
+    with: {text: "${{ steps.nap.timed_out }} ${{ now() }}"}
+"""
+
+
+async def test_a_wait_hears_of_quiet_as_its_own_workflow_asks_for_it(engine):
+    other = QUIET.replace("45m", "10m").replace("chat.post", "document.create").replace("text:", "title: a, text:")
+    async with engine(flow=WAITS, other=other) as world:
+        await world.declared(key="P1")
+        await world.move("40m")
+        assert (len(world.runs("other")), world.said) == (1, [])
+        await world.move("5m")
+        assert world.said == ["false 2026-03-02T09:45:00+00:00"]
+
+
 async def test_an_open_incident_starts_a_run_when_nobody_did_anything_for_so_long_and_once(engine):
     async with engine(QUIET) as world:
         await world.declared(key="P1")
@@ -179,6 +199,18 @@ async def test_nothing_is_looked_at_while_no_incident_is_open(engine):
 
 
 # --- on_call.changed ---
+
+
+async def test_a_wait_hears_of_a_change_of_shift_though_no_workflow_listens(engine):
+    async with engine("""
+steps:
+  - wait: {for: 14d, until: {on_call.changed: event.data.rotation == "default"}}
+  - uses: chat.post
+    with: {text: "${{ now() }}"}
+""", people=ROTATION) as world:
+        await world.declared()
+        await world.move("14d")
+        assert world.said == ["2026-03-09T08:00:00+00:00"]
 
 
 async def test_a_change_of_shift_starts_a_run_at_its_instant_over_a_change_of_the_clocks(engine):
