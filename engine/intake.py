@@ -143,6 +143,7 @@ class Intake:
             written = tuple(number for one in recorded for number in one.events)
             duplicates = sum(one.duplicate for one in recorded)
             woken = wake_about(tx, recorded)
+            self.hub.discretion.heed(any(one.private for one in recorded))
             matched = self._match_at_once(tx, recorded[0]) if len(recorded) == 1 and tx.drafted else None
             return Accepted(written, duplicates, ignored[1] if ignored else None), woken, matched
 
@@ -365,9 +366,11 @@ class Intake:
         return event if name == workflow else replace(event, data={**event.data, LISTENER: f"{name}/{trigger}"})
 
     def _after(self, woken: list[int], write: _MatchWrite) -> None:
-        event = write.event
+        event, discretion = write.event, self.hub.discretion
+        hidden = event.private or discretion.hides([(event.subject_type, event.subject)])
         if write.settled is None and write.replayed is None:
-            self.hub.tell("event.received", _received(event), id=event.id, type=event.type, subject=event.subject)
+            said = _received(event, hidden)
+            self.hub.tell("event.received", said, id=event.id, type=event.type, subject=event.subject)
             self._kept.add(self.listeners.set_of(event.type)[0])
             if event.type in self.stirs:
                 self.stirs[event.type](event)
@@ -375,7 +378,7 @@ class Intake:
             self.adopt(begun)
         for kind, workflow, detail in write.told:
             name = "run.started" if kind in ("start", "taken_up") else f"verdict.{kind}"
-            shown = detail if not event.private else {}  # values that a condition met
+            shown = detail if not hidden else {}  # values that a condition met
             self.hub.tell(name, f"{workflow}: {sentence(kind, shown)}", workflow=workflow, event=event.id, **shown)
         if write.asked:
             self.hub.records_written(write.asked)
@@ -733,7 +736,7 @@ def read_path(world: Lookups, event: Event, path: str) -> Any:
     return value
 
 
-def _received(event: Event) -> str:
-    title = (event.after or {}).get("title") if not event.private else None
+def _received(event: Event, hidden: bool) -> str:
+    title = (event.after or {}).get("title") if not hidden else None
     about = f" {event.subject}" if event.subject else ""
     return f"{event.type}{about}" + (f" “{title}”" if title else "")

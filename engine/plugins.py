@@ -718,6 +718,9 @@ class Connection(Protocol):
     def say(self, text: str) -> None:
         """Show a line to whoever watches the engine run (the console)."""
 
+    def hides(self, effect: Effect) -> bool:
+        """Whether such a line must not say what an effect says: its run is about something private."""
+
 
 class Record(Protocol):
     """What is known of incidents, as committed. Whoever asks must not show what is private to everybody."""

@@ -87,6 +87,7 @@ class Recorded:
     event: Event | None = None  #: the event, where there is one alone and it is to be matched
     state: Mapping[str, Any] | None = None  #: what the subject is now, as JSON
     first: bool = False  #: whether the subject was not known before
+    private: bool = False  #: whether one of the events is about something private
 
 
 #: An event's row; its id is given when it is written.
@@ -189,6 +190,7 @@ class _Writer:
     delivery: str | None
     reading: bool = False
     told: bool = False  #: whether an event was written already
+    private: bool = False  #: whether one of them is about something private
     made: Event | None = None  #: the last event that was written to be matched
     _texts: dict[int, str] = field(default_factory=dict)  #: states as JSON: of one, the event and the subject keep it
 
@@ -201,6 +203,7 @@ class _Writer:
         if note is not None and (note.edited is not None or note.withdrawn is not None):
             self._forget_former(note)
         private = self._is_private(after)
+        self.private = self.private or private
         data, actor = encode(fact.data), encode(fact.actor) if fact.actor else None
         uid = new_id("evt", self.now)
         if not reason:
@@ -298,14 +301,14 @@ class _Writer:
             state |= self._acted(state)
         event = self.event(fact.type, None, state)
         self._put(state, None, event, changed=True)
-        return Recorded((event,), event=self.made, state=state, first=True)
+        return Recorded((event,), event=self.made, state=state, first=True, private=self.private)
 
     def _next(self, row: Any) -> Recorded:
         fact = self.fact
         assert fact.subject_type is not None
         before: dict[str, Any] = json.loads(row["state"])
         if not fact.engine and self._older(row["source_time"]):
-            return Recorded() if self.reading else Recorded((self._late(row, before),))
+            return Recorded() if self.reading else Recorded((self._late(row, before),), private=self.private)
         after = _known(before | self._owned(before))
         if fact.subject_type == "incident":
             self._move(before, after)
@@ -321,7 +324,8 @@ class _Writer:
             events = [self.event(fact.type, before, after, reason=reason)]
         self._put(after, row, events[-1] if events else row["event"], changed=changed)
         silent = fact.subject if changed and not kinds else None
-        return Recorded(tuple(events), changed=silent, event=self.made if len(events) == 1 else None, state=after)
+        alone = self.made if len(events) == 1 else None
+        return Recorded(tuple(events), changed=silent, event=alone, state=after, private=self.private)
 
     def _move(self, before: Mapping[str, Any], after: dict[str, Any]) -> None:
         """Set what goes with an incident's change of status."""

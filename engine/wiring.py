@@ -30,7 +30,7 @@ from engine.clock import Clock, SystemClock
 from engine.config import Config, load_config, plugins_folder
 from engine.domain import Person, Roster
 from engine.log import Tell, Tellers
-from engine.plugins import Action, ActionError, Catalogue, Declaration, Storage, Trigger
+from engine.plugins import Action, ActionError, Catalogue, Declaration, Effect, Storage, Trigger
 from engine.problems import Problem, ProblemError, Span, declare
 from engine.workflow.calling import Callees
 from engine.workflow.check import Names, check_workflow, emitted_types, former_name, signature_of
@@ -397,6 +397,7 @@ class _Assembly:
             rates={name: one.rate for name, one in config.connections.items() if one.rate is not None},
             dry_run=dry_run,
         )
+        self.hides = hub.discretion.hides_run
         hub.pauses.read(reader)
         hub.renamed.read(reader)
         hub.connections.read()
@@ -548,6 +549,9 @@ class _Connection:
     def say(self, text: str) -> None:
         self.assembly.tell("said", text, connection=self.name)
 
+    def hides(self, effect: Effect) -> bool:
+        return self.assembly.hides(effect.run)
+
 
 @dataclass(frozen=True, slots=True)
 class _Bare:
@@ -586,6 +590,9 @@ class _Bare:
 
     def say(self, text: str) -> None:
         """Nobody watches."""
+
+    def hides(self, effect: Effect) -> bool:
+        return True
 
 
 _SCANNED = """

@@ -150,6 +150,9 @@ class FakeConnection:
     def say(self, text: str) -> None:
         self.said.append(text)
 
+    def hides(self, effect: Effect) -> bool:
+        return False
+
 
 def an_effect(token: str = "tok1", **more: Any) -> Effect:
     """Give an effect of the workflow `demo`."""

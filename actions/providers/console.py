@@ -133,7 +133,7 @@ class ConsoleChat:
         effect.save(self._connection.name, QUESTIONS + name, row)
         to = ", ".join(person.name for person in people)
         offers = "\n".join(f"{label}: hotwash answer {name} {choice}" for choice, label in choices.items())
-        self._say(f"{name} to {to}", f"{text}\n{offers}")
+        self._say(f"{name} to {to}", f"{text}\n{offers}", effect, in_channel=False)
         return Message(effect.token)
 
     @own_rows
@@ -149,7 +149,7 @@ class ConsoleChat:
         row = self._message(message)
         if row["text"] != text:
             self._keep(MESSAGES + message, {**row, "text": text, "edited_at": effect.at.isoformat()}, effect)
-            self._say(f"{row['to']} (changed)", text)
+            self._say(f"{row['to']} (changed)", text, effect)
         return Message(message)
 
     @own_rows
@@ -158,7 +158,7 @@ class ConsoleChat:
         row = self._message(message)
         if not row.get("pinned"):
             self._keep(MESSAGES + message, {**row, "pinned": True}, effect)
-            self._say(f"{row['to']} (pinned)", row["text"])
+            self._say(f"{row['to']} (pinned)", row["text"], effect)
         return Message(message)
 
     # --- channels: a row for each that was opened; messages may go to any other name as well ------------------------
@@ -170,7 +170,7 @@ class ConsoleChat:
         about = {"private": private, "incident": incident, "effect": effect.token}
         row: Mapping[str, Any] = {"id": key, "name": key[1:], **about, "members": [], "topic": None, "bookmarks": {}}
         self._keep_channel(row, effect)
-        self._say(key, "opened, for those invited" if private else "opened")
+        self._say(key, "opened, for those invited" if private else "opened", effect)
         channel = _channel(row)
         tell_incident(channel, effect)
         return channel
@@ -247,7 +247,7 @@ class ConsoleChat:
         changed = {**row, **changes}
         self._keep_channel(changed, effect)
         if changed != row:
-            self._say(row["id"], said)
+            self._say(row["id"], said, effect)
         return _channel(changed)
 
     def _keep_channel(self, row: Mapping[str, Any], effect: Effect) -> None:
@@ -320,12 +320,15 @@ class ConsoleChat:
         }
         at = effect.at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")  # sorts by time as text
         self._keep(f"{MESSAGES}{at}-{effect.token}", row, effect)
-        self._say(heading, text)
+        self._say(heading, text, effect, in_channel=not heading.startswith("to "))
         return Message(f"{at}-{effect.token}")
 
-    def _say(self, heading: str, text: str) -> None:
+    def _say(self, heading: str, text: str, effect: Effect, *, in_channel: bool = True) -> None:
         head = plain(heading).replace("\n", " ")
         body = plain(text).replace("\n", "\n    ")
+        if self._connection.hides(effect):
+            head = "in a channel" if in_channel else head  # its name may say it all
+            body = f"something private; 'hotwash runs show {effect.run}' shows it"
         self._connection.say(f"{head}: {body}")
 
 

@@ -146,7 +146,7 @@ class GoogleDocs:
         if _own(file, _STATE) != _WHOLE:
             values = values_of(title, incident, blocks(text)) if template in self._options.templates else None
             await self._edit(file["id"], lambda page: self._body(page, text, values, effect.token))
-            await self._share(file, share_with)
+            await self._share(file, share_with, effect)
             file = await self._update(file["id"], {"appProperties": {_STATE: _WHOLE}})
         return await self._created(file, effect)
 
@@ -383,16 +383,16 @@ class GoogleDocs:
         found = person or (called[0] if len(called) == 1 else None)
         return found.email if found is not None else None
 
-    async def _share(self, file: _Read, people: Sequence[Person]) -> None:
+    async def _share(self, file: _Read, people: Sequence[Person], effect: Effect) -> None:
         """Let people edit it. Who cannot be is said: the document is there all the same."""
         for person in people:
             if person.email is None:
-                self._say_left_out(file, person, "the roster has no e-mail address for them")
+                self._say_left_out(file, person, "the roster has no e-mail address for them", effect)
                 continue
             try:
                 await self._permit(file, person.email)
             except Refused as error:
-                self._say_left_out(file, person, f"Google refuses it ({error.reason or error.status})")
+                self._say_left_out(file, person, f"Google refuses it ({error.reason or error.status})", effect)
 
     async def _permit(self, file: _Read, address: str) -> None:
         who = {"type": "user", "role": "writer", "emailAddress": address}
@@ -402,8 +402,9 @@ class GoogleDocs:
             )
         )
 
-    def _say_left_out(self, file: _Read, person: Person, why: str) -> None:
-        self._connection.say(f"'{file['name']}' is not shared with {person.name}: {why}")
+    def _say_left_out(self, file: _Read, person: Person, why: str, effect: Effect) -> None:
+        name = f"document {file['id']}" if self._connection.hides(effect) else f"'{file['name']}'"
+        self._connection.say(f"{name} is not shared with {person.name}: {why}")
 
     async def _created(self, file: _Read, effect: Effect) -> Document:
         made = await self._document(file)

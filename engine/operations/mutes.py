@@ -54,7 +54,8 @@ async def mute_subject(application: Application, actor: Person, params: MuteSubj
     pass_on(application, await application.journal.transact(write))
     told = f"{until.astimezone(zone):%Y-%m-%d %H:%M %Z}"
     by = "" if actor.id == person.id else f", entered by {actor.name}"
-    application.tell("mute.begun", f"{person.name} has muted {name} until {told}{by}", subject=subject)
+    sentence = f"{person.name} has muted {name} until {told}{by}"
+    application.hub.discretion.tell_about(kind, subject, "mute.begun", sentence)
     message = f"{person.name} gets no messages about {name} until {told}"
     return Done(message, {"subject": subject, "person": person.id, "until": until})
 
@@ -62,7 +63,7 @@ async def mute_subject(application: Application, actor: Person, params: MuteSubj
 async def unmute_subject(application: Application, actor: Person, params: MutedSubject) -> Done:
     """End a mute before its time; questions that waited for it are asked."""
     person = _whose(application, actor, params)
-    _, subject, name = _subject(application, params.subject)
+    kind, subject, name = _subject(application, params.subject)
     now = application.clock.now()
 
     def write(cursor: Direct) -> list[int]:
@@ -72,8 +73,9 @@ async def unmute_subject(application: Application, actor: Person, params: MutedS
         return _release(cursor, subject, now)
 
     pass_on(application, await application.journal.transact(write))
-    application.tell("mute.ended", f"{person.name} hears of {name} again", subject=subject)
-    return Done(f"{person.name} hears of {name} again", {"subject": subject, "person": person.id})
+    message = f"{person.name} hears of {name} again"
+    application.hub.discretion.tell_about(kind, subject, "mute.ended", message)
+    return Done(message, {"subject": subject, "person": person.id})
 
 
 def _whose(application: Application, actor: Person, params: MutedSubject) -> Person:

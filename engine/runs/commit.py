@@ -224,6 +224,7 @@ class Commit:
         said += [subjects.record_reading(tx, connection, fact, now) for connection, fact in result.readings]
         self.events += [number for one in said for number in one.events]
         self.woken += wake_about(tx, said)
+        self.hub.discretion.heed(any(one.private for one in said))
 
     def _release(self, tx: Writing, result: Result) -> None:
         """Wake the runs that wait for this effect's result."""

@@ -414,7 +414,7 @@ class Executor:
             async with self._line(row["connection"]), asyncio.timeout(ATTEMPT_TIMEOUT):
                 found = await self._finder(row).find(effect)  # type: ignore[union-attr]
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing is made on a guess
-            self.hub.tell("effect.unseen", f"{identity}: it could not be looked for: {error}", run=active.run.uid)
+            self._tell(active, "effect.unseen", f"{identity}: it could not be looked for: {error}")
             return self._rest(active, path, await self._later(row["connection"], error))
         if found is not None:
             return self._success(active, path, identity, effect, step, found)
@@ -597,7 +597,7 @@ class Executor:
                 message, code = "no answer within the time-out", "timeout"
             case _:
                 message, code = f"{type(error).__name__}: {error}", "action-crashed"
-                self.hub.tell("effect.crashed", f"{step.id}: {message}", run=active.run.uid)
+                self._tell(active, "effect.crashed", f"{step.id}: {message}")
         kind = self._class_of(step, self._params(step, checked)) if doubtful else None
         if kind is EffectClass.AT_MOST_ONCE and step.on_unknown != "repeat":
             return unknown(step, path, identity, leaf.attempt, message)
@@ -788,7 +788,7 @@ class Executor:
             self._readings.pop((kind, ref), None)
             return self._rest(active, command.path, limited.until)
         except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, nothing goes out on stale state
-            self.hub.tell("subject.stale", f"{ref} could not be read again: {error}", subject=ref)
+            self.hub.discretion.tell_about(kind, ref, "subject.stale", f"{ref} could not be read again: {error}")
             return self._rest(active, command.path, await self._later(ref.partition(":")[0], error))
         if fact is None:
             self.hub.tell("subject.gone", f"{ref} is no longer there: nothing goes out about it", subject=ref)
@@ -867,7 +867,7 @@ class Executor:
                 run = active.run
                 self.hub.tell("run.started", f"{run.workflow}: it gets its turn", run=run.uid, workflow=run.workflow)
         for closing in write.closings:
-            self._show_closed(closing)
+            self._show_closed(active, closing)
         if write.events:
             self.hub.events_written()
         if write.timed:
@@ -901,7 +901,7 @@ class Executor:
             closings.append(closing)
         return closings
 
-    def _show_closed(self, closing: Closing) -> None:
+    def _show_closed(self, active: Active, closing: Closing) -> None:
         """Let the chat that asked show that a question is closed, where it can; nothing depends on it."""
         if closing.kept is None:
             return
@@ -914,40 +914,34 @@ class Executor:
             try:
                 await provider.closed(row)
             except Exception as error:  # noqa: BLE001  whatever the vendor's client raises, the answer counts
-                self.hub.tell(
-                    "question.shown-open", f"{row['id']} still shows its buttons: {error}", connection=connection
-                )
+                sentence = f"{row['id']} still shows its buttons: {error}"
+                self._tell(active, "question.shown-open", sentence, connection=connection)
 
         task = asyncio.create_task(show(), name=f"closed {row['id']}")
         self._showing.add(task)
         task.add_done_callback(self._showing.discard)
 
     def _report(self, active: Active, result: Result) -> None:
-        if result.effect_state in ("done", "pending"):
-            self.hub.tell(
-                "effect.done",
-                did(result),
-                run=active.run.uid,
-                workflow=active.run.workflow,
-                identity=result.identity,
-                action=result.action,
-                outputs=result.outputs,
-            )
-        elif result.effect_state == "dry_run":
-            sentence = f"{did(result)}: not done, it is a dry run"
-            self.hub.tell("effect.dry_run", sentence, run=active.run.uid, workflow=active.run.workflow)
-        elif result.effect_state == "unknown":
-            sentence = f"{result.identity}: it is not known whether it happened; decide with 'hotwash runs decide'"
-            self.hub.tell("effect.unknown", sentence, run=active.run.uid, workflow=active.run.workflow)
-        elif result.effect_state == "skipped":
-            sentence = f"{result.identity}: it is not known whether it happened; it is passed over, as its step says"
-            self.hub.tell("effect.skipped", sentence, run=active.run.uid, workflow=active.run.workflow)
-        elif result.error is not None:
-            kind = "effect.failed" if result.effect_state == "failed" else "effect.retry"
-            message = result.error.get("message")
-            self.hub.tell(kind, f"{result.identity}: {message}", run=active.run.uid, workflow=active.run.workflow)
+        said = result.identity
+        match result.effect_state:
+            case "done" | "pending":
+                facts = {"identity": said, "action": result.action, "outputs": result.outputs}
+                self._tell(active, "effect.done", did(result), **facts)
+            case "dry_run":
+                self._tell(active, "effect.dry_run", f"{did(result)}: not done, it is a dry run")
+            case "unknown":
+                sentence = f"{said}: it is not known whether it happened; decide with 'hotwash runs decide'"
+                self._tell(active, "effect.unknown", sentence)
+            case "skipped":
+                sentence = f"{said}: it is not known whether it happened; it is passed over, as its step says"
+                self._tell(active, "effect.skipped", sentence)
+            case state if result.error is not None:
+                kind = "effect.failed" if state == "failed" else "effect.retry"
+                self._tell(active, kind, f"{said}: {result.error.get('message')}")
 
     def _report_end(self, active: Active, end: End) -> None:
         why = f": {(end.error or {}).get('message') or end.reason}" if end.error or end.reason else ""
-        sentence = f"{active.run.workflow} {active.run.uid} {end.state}{why}"
-        self.hub.tell(f"run.{end.state}", sentence, run=active.run.uid, workflow=active.run.workflow)
+        self._tell(active, f"run.{end.state}", f"{active.run.workflow} {active.run.uid} {end.state}{why}")
+
+    def _tell(self, active: Active, event: str, sentence: str, **facts: Any) -> None:
+        self.hub.discretion.tell_of(active.run.uid, active.run.workflow, event, sentence, **facts)

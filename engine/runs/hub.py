@@ -15,6 +15,7 @@ from engine.domain import Person
 from engine.log import Tell
 from engine.plugins import Action
 from engine.runs.connections import Connections
+from engine.runs.discretion import Discretion
 from engine.runs.pauses import Pauses
 from engine.runs.renaming import Renamed
 from engine.runs.state import Run
@@ -64,9 +65,11 @@ class Hub:
     #: types of events that runs may be waiting for
     awaited: set[str] = field(default_factory=set)
     connections: Connections = field(init=False)  #: those that refuse our credentials
+    discretion: Discretion = field(init=False)
 
     def __post_init__(self) -> None:
         self.connections = Connections(self)
+        self.discretion = Discretion(self.tell, self.lookups)
 
     def thinks_only(self, workflow: Workflow) -> bool:
         """Whether runs of a workflow that begin now are dry ones."""

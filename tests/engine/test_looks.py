@@ -202,12 +202,15 @@ async def test_nothing_is_looked_at_while_no_incident_is_open(engine):
 
 
 async def test_a_wait_hears_of_a_change_of_shift_though_no_workflow_listens(engine):
-    async with engine("""
+    async with engine(
+        """
 steps:
   - wait: {for: 14d, until: {on_call.changed: event.data.rotation == "default"}}
   - uses: chat.post
     with: {text: "${{ now() }}"}
-""", people=ROTATION) as world:
+""",
+        people=ROTATION,
+    ) as world:
         await world.declared()
         await world.move("14d")
         assert world.said == ["2026-03-09T08:00:00+00:00"]

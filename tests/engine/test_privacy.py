@@ -174,3 +174,59 @@ async def test_the_log_of_the_engine_does_not_name_what_is_private(engine):
         await declare(world)
         assert "Slow" in repr(world.told)
         assert "Breach" not in repr(world.told)
+
+
+SPEAKS = """
+on: {incident.declared: {private: both}}
+steps:
+  - {id: doc, uses: document.create, with: {title: "${{ incident.title }}", text: a}}
+  - {id: nudge, uses: chat.nudge, with: {to: ada, text: "Look at ${{ incident.title }}.", digest: {window: 4h}}}
+  - {id: post, uses: chat.post, with: {text: "${{ incident.title }}"}}
+  - {id: ask, uses: chat.ask, timeout: 2h, with: {to: ada, text: "${{ incident.title }}?", choices: {a: A}}}
+  - {id: call, uses: workflow.child, with: {word: "${{ incident.title }}"}}
+"""
+CALLED = """
+on: manual
+inputs: {word: {type: text, required: true}}
+steps:
+  - {uses: chat.post, with: {text: "${{ inputs.word }}"}}
+  - {finish: {as: failed, reason: "${{ inputs.word }} is unclear"}}
+"""
+AFTERWARDS = """
+on: workflow.failed
+steps: [{uses: chat.post, with: {text: "${{ event.data.error.message }}"}}]
+"""
+SPEAKING = {"flow": SPEAKS, "child": CALLED, "other": AFTERWARDS}
+
+
+@pytest.fixture
+async def spoken(engine):
+    """Give a world whose chat is the console, and the lines of its log with their facts."""
+    project = "use: {chat: talk}\nconnections: {talk: {provider: console}}\n"
+    async with engine(**SPEAKING, project=project) as world:
+        lines = []
+        world.application.tell.add(lambda event, sentence, /, **facts: lines.append(f"{event} {sentence} {facts}"))
+        yield world, lines
+
+
+async def test_no_line_of_a_run_about_something_private_says_what(spoken):
+    """Lines of effects, questions, calls, failures, digests, mutes, and what the console chat prints."""
+    world, lines = spoken
+    await declare(world)
+    await perform(world.application, "mute_subject", {"subject": SECRET, "until": "1h", "person": "grace"}, "ada")
+    await world.move("5h")
+    assert {run["state"] for run in world.runs("flow")} == {"failed"}
+    assert [line for line in lines if "Breach" in line] == []
+    kinds = {line.partition(" ")[0] for line in lines if "Slow" in line}
+    assert kinds >= {"event.received", "effect.done", "said", "run.failed"}
+    assert {line.partition(" ")[0] for line in lines if "something private" in line} >= {*kinds} - {"event.received"}
+
+
+async def test_what_became_private_is_said_no_more(spoken):
+    world, lines = spoken
+    await world.incident("declared", PLAIN, title="Slow")
+    await world.incident("updated", PLAIN, private=True)
+    lines.clear()
+    await world.move("5h")
+    assert len(lines) > 5
+    assert [line for line in lines if "Slow" in line] == []

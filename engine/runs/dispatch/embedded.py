@@ -146,7 +146,8 @@ class EmbeddedDispatcher:
         except (UnreadableVersion, ActionError) as error:
             await self._shelve(number, str(error))
         except Exception as error:  # noqa: BLE001  one run's trouble must not end the others
-            self.hub.tell("run.crashed", f"run {number}: {type(error).__name__}: {error}", run=number)
+            sentence = f"run {number}: {type(error).__name__}: {error}"
+            self.hub.discretion.tell_of(number, None, "run.crashed", sentence)
             await self._shelve(number, f"{type(error).__name__}: {error}")
         finally:
             del self._tasks[number]
@@ -162,7 +163,7 @@ class EmbeddedDispatcher:
             cursor.execute("UPDATE runs SET state = 'held', reason = ?, wake = 0 WHERE id = ?", (why, number))
 
         await self.executor.write(number, write)
-        self.hub.tell("run.held", f"run {number} is held: {why}", run=number)
+        self.hub.discretion.tell_of(number, None, "run.held", f"run {number} is held: {why}")
 
     async def _watch_due(self) -> None:
         while True:
