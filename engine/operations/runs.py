@@ -19,9 +19,10 @@ from engine.operations.base import MOST_NAMED, Done, Inputs, NotFound, Refused
 from engine.operations.workflows import current_workflow
 from engine.runs import children, slots
 from engine.runs.latest import missing
+from engine.runs.manners import DIGEST
 from engine.runs.rows import RECORD, forget_waits, load_state, run_of, save_row, wake
 from engine.runs.slots import Slot
-from engine.runs.state import DIGESTS, Leaf, Record, RunState
+from engine.runs.state import OPERATION, Leaf, Record, RunState
 from engine.store import naming
 from engine.store.codec import dumps, micros
 from engine.store.journal import Direct
@@ -34,6 +35,8 @@ _WORDS: Mapping[str, str] = {
     "skip": "is passed over",
     "done": "counts as done",
 }
+#: What a run is that no file describes, by what stands for its version.
+_WITHOUT_FILE: Mapping[str, str] = {DIGEST: "a digest", OPERATION: "what somebody asked for"}
 _GIVEN_BACK = "does not count as done: the run is over, whoever needs it next does it"
 
 
@@ -109,9 +112,10 @@ async def retry_run(application: Application, actor: Person, params: RetryRun) -
 
 async def _current_file(application: Application, number: int) -> Workflow:
     """Give the workflow of a run as its file says now."""
-    run = application.reader.execute("SELECT uid, workflow FROM runs WHERE id = ?", (number,)).fetchone()
-    if run["workflow"] == DIGESTS:
-        raise Refused(f"{run['uid']} is a digest, of which no file says what it does: retry it without 'latest'")
+    run = application.reader.execute("SELECT uid, workflow, version FROM runs WHERE id = ?", (number,)).fetchone()
+    if run["version"] in _WITHOUT_FILE:
+        what = _WITHOUT_FILE[run["version"]]
+        raise Refused(f"{run['uid']} is {what}, of which no file says what it does: retry it without 'latest'")
     return await current_workflow(application, run["workflow"])
 
 

@@ -172,6 +172,7 @@ class Commit:
 
     def _intend(self, tx: Writing, intent: Intent, at: int) -> None:
         run, command, hash = self.active.run, intent.command, fingerprint(intent.inputs)
+        self.hub.discretion.heed(getattr(command.checked.params, "private", False) is True)
         action = command.step.action
         assert action is not None
         if not self.active.fresh or command.step.once_per:

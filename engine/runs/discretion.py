@@ -15,7 +15,8 @@ from engine.store.lookups import Lookups
 
 PRIVATE = "it is about something private"
 
-#: What a run is about, and those that stand behind it: that called it, or whose failure began it.
+#: What a run is about, and those that stand behind it: that called it, or whose failure began it. `makes` says that it
+#: was told to make something private, which may not be known yet.
 _ABOUT = """
 WITH RECURSIVE above(id, workflow, key, trigger, round_event, subject_type, subject) AS (
   SELECT id, workflow, key, trigger, round_event, subject_type, subject FROM runs WHERE id = ?1 OR uid = ?1
@@ -26,7 +27,9 @@ WITH RECURSIVE above(id, workflow, key, trigger, round_event, subject_type, subj
     UNION SELECT cause_run FROM events WHERE events.id = above.round_event AND events.type = 'workflow.failed'
   )
 )
-SELECT subject_type, subject, workflow, key, id FROM above
+SELECT subject_type, subject, workflow, key, id, EXISTS (
+  SELECT 1 FROM effects WHERE effects.run = above.id AND json_extract(effects.inputs, '$.private')
+) AS makes FROM above
 """
 _LETTERS = """
 SELECT subject_type, subject FROM outbox WHERE digest = ?1
@@ -67,6 +70,8 @@ class Discretion:
         execute = self._lookups().reader.execute
         about: list[tuple[str | None, str | None]] = []
         for row in execute(_ABOUT, (run,)).fetchall():
+            if row["makes"]:
+                return True
             about.append((row["subject_type"], row["subject"]))
             if row["workflow"] == DIGESTS:
                 letters = execute(_LETTERS, (row["id"], row["key"].rpartition("/")[0])).fetchall()

@@ -230,3 +230,17 @@ async def test_what_became_private_is_said_no_more(spoken):
     await world.move("5h")
     assert len(lines) > 5
     assert [line for line in lines if "Slow" in line] == []
+
+
+async def test_what_a_run_makes_private_is_not_said_either(engine):
+    flow = """
+on: incident.declared
+steps:
+  - {uses: incident.declare, with: {title: Leak, severity: sev1, private: true}}
+  - {uses: chat.post, with: {text: "Somebody has declared Leak"}}
+"""
+    project = "use: {chat: talk}\nconnections: {talk: {provider: console}}\n"
+    async with engine(flow, project=project) as world:
+        await world.incident("declared", PLAIN, title="Slow")
+        assert world.state == "finished"
+        assert "Leak" not in repr(world.told)
