@@ -34,8 +34,8 @@ class Refused(Exception):
 class Workspace:
     """Keeps channels, messages, pins, bookmarks and users.
 
-    `bad` answers the next calls of a method in the place of doing them. A method in `hangs` is done, and its answer
-    does not come until `go_on` is set.
+    `bad` answers the next calls of a method in the place of doing them. `hangs` counts down a method's calls: the one
+    at nought is done, and its answer does not come until `go_on` is set.
     """
 
     def __init__(self, now: Any = lambda: MONDAY) -> None:
@@ -48,7 +48,7 @@ class Workspace:
         self.shown: list[dict[str, Any]] = []
         self.bad: dict[str, list[web.Response]] = {}
         self.calls: list[str] = []
-        self.hangs: set[str] = set()
+        self.hangs: dict[str, int] = {}
         self.hung, self.go_on = asyncio.Event(), asyncio.Event()
         self.api = ""
         self.channel("incidents")
@@ -82,7 +82,8 @@ class Workspace:
         except Refused as refusal:
             return error(str(refusal))
         if method in self.hangs:
-            self.hangs.discard(method)
+            self.hangs[method] -= 1
+        if self.hangs.get(method) == -1:
             self.hung.set()
             await self.go_on.wait()
         return web.json_response({"ok": True, **done})

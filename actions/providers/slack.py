@@ -107,9 +107,9 @@ class SlackChat(SlackInbound):
     async def find(self, effect: Effect) -> Message | None:
         """Give the message that this effect sent, as its metadata says."""
         inputs = effect.inputs
-        people = inputs.get("to")
-        if people:
-            room = await self._room(people if isinstance(people, list | tuple) else [people])
+        to = inputs.get("to")
+        if to:
+            room = await self._room([self._somebody(one) for one in (to if isinstance(to, list | tuple) else [to])])
         else:
             room = await self._id_of(self._channel(inputs.get("channel")))
         async for message in self._since(room, inputs.get("thread"), effect.at - timedelta(minutes=1)):
@@ -157,7 +157,15 @@ class SlackChat(SlackInbound):
             raise ActionError(f"name a 'channel': connection '{self._connection.name}' has none of its own")
         return found
 
-    async def _room(self, people: Sequence[Any]) -> str:
+    def _somebody(self, written: Person | str) -> Person:
+        """Give whom an input means: a person, or a roster key or address, as the file has it."""
+        people = self._connection.people
+        found = people.person(written) if isinstance(written, str) else people.join(written)
+        if found is None:
+            raise ActionError(f"nobody in the roster is called '{written}' any more", code="unknown-person")
+        return found
+
+    async def _room(self, people: Sequence[Person]) -> str:
         """Give the conversation with people, which is opened where there is none."""
         if len(people) > _MOST_ASKED:
             raise ActionError(f"Slack lets {_MOST_ASKED} people be asked at once, not {len(people)}: ask in a channel")

@@ -417,7 +417,9 @@ class Executor:
             self._tell(active, "effect.unseen", f"{identity}: it could not be looked for: {error}")
             return self._rest(active, path, await self._later(row["connection"], error))
         if found is not None:
-            return self._success(active, path, identity, effect, step, found)
+            asks = step.action is not None and step.action.pending  # what was found is the question, not its answer
+            outcome = Pending() if asks else found
+            return self._success(active, path, identity, effect, step, outcome, leaf.timeout)
         self.limits.looked_for.add(identity)
         return None
 

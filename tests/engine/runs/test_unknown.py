@@ -161,6 +161,22 @@ async def test_what_can_be_found_is_looked_for_before_another_attempt_makes_it_a
         assert [m.text for m in chat.sent] == ["hello", "after https://chat.invalid/found false"]
 
 
+async def test_a_question_that_is_found_after_a_crash_waits_for_its_answer(engine):
+    class Asking(Findable):
+        @findable(visible_after="30s")
+        async def ask(self, people, text, choices, *, effect):
+            return await self._slowly(text, effect)
+
+    chat = Asking()
+    steps = "steps: [{id: q, uses: chat.ask, timeout: 1h, with: {to: ada, text: well, choices: {y: Yes}}}]\n"
+    async with engine(steps, providers={"console": chat}) as world:
+        await cut_off(world, chat)
+        await world.move("5m")
+        assert (world.state, len(chat.sent)) == ("waiting", 1)
+        await world.answer("y", "ada")
+        assert (world.state, world.outputs()["q"]["answer"]) == ("finished", "y")
+
+
 # --- the owner is told ---
 
 

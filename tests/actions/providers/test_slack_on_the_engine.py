@@ -1,0 +1,187 @@
+"""Slack on the engine: what it does is done once, wherever the engine is killed between a call and its result."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from engine import wiring
+from engine.plugins import Fact
+from engine.testing import World
+from tests.slack_workspace import Workspace, serving, user
+
+LIBRARY = Path(__file__).parents[3] / "workflows"
+MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+PROJECT = """\
+timezone: UTC
+owner: grace
+people: people.yaml
+connections: {{chat: {{provider: slack, token: "${{SLACK}}", channel: "#incidents", api: "{api}"}}}}
+use: {{chat: chat, people: chat}}
+"""
+PEOPLE = """\
+people:
+  ada: {name: Ada, email: ada@example.com}
+  grace: {name: Grace, email: grace@example.com}
+  linus: {name: Linus, email: linus@example.com}
+services: {checkout: {rotation: default}}
+rotations: {default: {members: [linus], every: 7d, from: "2026-01-05T09:00", timezone: UTC}}
+"""
+EVERYTHING = """\
+on: incident.declared
+steps:
+  - {id: channel, uses: chat.create_channel, with: {name: "${{ incident.title }}"}}
+  - {uses: chat.invite, with: {channel: "${{ incident.channel }}", people: [ada, grace]}}
+  - {uses: chat.set_topic, with: {channel: "${{ incident.channel }}", topic: "a topic"}}
+  - {uses: chat.bookmark, with: {channel: "${{ incident.channel }}", title: Page, url: "https://x.example"}}
+  - {id: summary, uses: chat.post, with: {channel: "${{ incident.channel }}", text: one}}
+  - {uses: chat.pin, with: {message: "${{ steps.summary.id }}"}}
+  - {uses: chat.update, with: {message: "${{ steps.summary.id }}", text: two}}
+  - {uses: chat.post, with: {channel: "${{ incident.channel }}", thread: "${{ steps.summary.id }}", text: under it}}
+  - {uses: chat.nudge, with: {to: ada, text: "to you"}}
+  - {id: ask, uses: chat.ask, timeout: 1h, with: {to: [ada, grace], text: "On it?", choices: {yes: "Yes"}}}
+  - {uses: chat.rename_channel, with: {channel: "${{ incident.channel }}", name: fast}}
+  - {uses: chat.archive_channel, with: {channel: "${{ incident.channel }}"}}
+"""
+#: Each call that changes something: the method, and which of its calls it is.
+CALLS = [
+    ("conversations.create", 0),
+    ("conversations.invite", 0),
+    ("conversations.setTopic", 0),
+    ("bookmarks.add", 0),
+    ("chat.postMessage", 0),
+    ("pins.add", 0),
+    ("chat.update", 0),
+    ("chat.postMessage", 1),
+    ("chat.postMessage", 2),
+    ("chat.postMessage", 3),
+    ("conversations.rename", 0),
+    ("conversations.archive", 0),
+]
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """Give an engine on a workspace: `async with engine(flow=…) as (world, workspace)`."""
+
+    @asynccontextmanager
+    async def run(**workflows):
+        async with serving(Workspace()) as workspace:
+            (tmp_path / "hotwash.yaml").write_text(PROJECT.format(api=workspace.api))
+            (tmp_path / "people.yaml").write_text(PEOPLE)
+            (tmp_path / "workflows").mkdir()
+            shutil.copytree(LIBRARY / "templates", tmp_path / "templates")
+            for name, text in workflows.items():
+                (tmp_path / "workflows" / f"{name}.yaml").write_text(text)
+            world = World(tmp_path, MONDAY, wiring.open_application, environ={"SLACK": "xoxb-of-some-length"})
+            workspace.now = world.clock.now
+            async with world:
+                yield world, workspace
+
+    return run
+
+
+def declared(world, **fields):
+    fields = {"title": "Slow", "severity": "sev1", "services": ["checkout"], "status": "declared", **fields}
+    return Fact("incident.declared", world.now, "incident", "pager:P1", fields)
+
+
+async def killed_at(world, workspace, method, number):
+    """Declare, kill the engine while a call's answer is on its way, and start it again."""
+    workspace.hangs[method] = number
+    await world.application.accept("pager", [declared(world)])
+    moving, hung = asyncio.create_task(world.move("2h")), asyncio.create_task(workspace.hung.wait())
+    await asyncio.wait({moving, hung}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    moving.cancel()
+    assert hung.done(), f"{method} was not called so often"
+    await world.crash()
+    await world.restart()
+
+
+def seen(workspace):
+    """Give what people see in the workspace, in short."""
+    channels = [
+        (one["name"], sorted(one["members"]), one["topic"]["value"], one["is_archived"])
+        for one in workspace.channels.values()
+    ]
+    messages = {room: [one["text"] for one in kept] for room, kept in workspace.messages.items()}
+    links = [(one["title"], one["link"]) for kept in workspace.bookmarks.values() for one in kept]
+    return channels, messages, links, len(workspace.pins)
+
+
+OVER = "Nobody waits for an answer any more."
+EXPECTED = (
+    [("incidents", ["UADA"], "", False), ("fast", ["UADA", "UBOT", "UGRACE"], "a topic", True)],
+    {
+        "C2": ["two", "under it"],
+        "D-UADA": ["to you"],
+        "D-UADA,UGRACE": ["On it?\nNobody waits for an answer any more."],
+    },
+    [("Page", "https://x.example")],
+    1,
+)
+
+
+async def test_everything_is_done_once_where_nothing_goes_wrong(engine):
+    async with engine(flow=EVERYTHING) as (world, workspace):
+        await world.happens("pager", declared(world))
+        await world.move("2h")
+        assert world.runs()[0]["state"] == "finished"
+        assert seen(workspace) == EXPECTED
+        assert world.subjects("incident")[0].channel == "C2"
+
+
+@pytest.mark.parametrize(("method", "number"), CALLS, ids=lambda value: str(value))
+async def test_everything_is_done_once_where_the_engine_is_killed_before_an_answer_comes(engine, method, number):
+    async with engine(flow=EVERYTHING) as (world, workspace):
+        await killed_at(world, workspace, method, number)
+        await world.move("3h")
+        assert world.runs()[0]["state"] == "finished"
+        assert seen(workspace) == EXPECTED
+        assert world.subjects("incident")[0].channel == "C2"
+
+
+async def test_what_only_one_person_saw_is_asked_about_after_a_crash(engine):
+    text = "on: incident.declared\nsteps: [{uses: chat.ephemeral, with: {channel: C1, to: ada, text: psst}}]\n"
+    async with engine(flow=text) as (world, workspace):
+        await killed_at(world, workspace, "chat.postEphemeral", 0)
+        assert (world.runs()[0]["state"], len(workspace.shown)) == ("needs_decision", 1)
+
+
+async def test_two_incidents_of_one_title_that_crash_together_have_two_channels(engine):
+    text = "on: incident.declared\nsteps: [{uses: chat.create_channel, with: {name: '${{ incident.title }}'}}]\n"
+    async with engine(flow=text) as (world, workspace):
+        workspace.hangs["conversations.create"] = 1
+        facts = [Fact("incident.declared", world.now, "incident", f"pager:P{n}", {"title": "Slow"}) for n in (1, 2)]
+        await world.application.accept("pager", facts)
+        await asyncio.wait_for(workspace.hung.wait(), 20)
+        await world.crash()
+        await world.restart()
+        await world.move("5m")
+        assert {one.channel for one in world.subjects("incident")} == {"C2", "C3"}
+        assert len(workspace.channels) == 3
+
+
+async def test_the_shipped_workflow_runs_on_slack_and_says_who_is_unknown_there(engine):
+    text = (LIBRARY / "incident-response.yaml").read_text("utf-8").replace("owner: sre", "owner: grace")
+    async with engine(response=text) as (world, workspace):
+        await world.happens("pager", declared(world))
+        await world.move("1m")
+        room = workspace.channels["C2"]
+        assert (room["name"], room["topic"]["value"]) == ("p1-slow", "sev1, declared, commander: nobody")
+        summary, unknown = workspace.messages["C2"]
+        assert "Severity: sev1" in summary["text"]
+        assert unknown["text"] == "Not here, because the chat does not know them: Linus"
+        assert workspace.pins == [("C2", summary["ts"])]
+        workspace.users.append(user("ULINUS", "Linus", "linus@example.com"))
+        await world.incident("updated", roles={"commander": world.application.hub.directory.people.person("linus")})
+        await world.incident("resolved")
+        await world.move("1m")
+        assert "Status: resolved" in workspace.messages["C2"][0]["text"]
+        await world.move("8d")
+        assert room["is_archived"]
