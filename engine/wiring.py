@@ -27,7 +27,7 @@ import triggers
 from engine.calendars import Calendar
 from engine.capabilities import People
 from engine.clock import Clock, SystemClock
-from engine.config import Config, load_config, plugins_folder
+from engine.config import MISSING_CREDENTIAL, Config, load_config, plugins_folder
 from engine.domain import Person, Roster
 from engine.log import Tell, Tellers
 from engine.plugins import Action, ActionError, Catalogue, Declaration, Effect, Storage, Trigger
@@ -319,15 +319,19 @@ def open_application(
     providers: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     dry_run: bool = False,
+    incomplete: bool = False,
 ) -> Application:
     """Read a project and build its application, as `build` does.
+
+    `incomplete`, connections whose credentials are missing are off, whatever they are needed for.
 
     Raises:
         ProblemError: something is wrong with the configuration; all of it.
     """
     known = catalogue(folder)
     config, problems = load_config(folder, known, os.environ if environ is None else environ)
-    if config is None or any(problem.severity == "error" for problem in problems):
+    wrong = [one for one in problems if not (incomplete and one.code == MISSING_CREDENTIAL)]
+    if config is None or any(problem.severity == "error" for problem in wrong):
         raise ProblemError(*problems)
     return build(config, known, clock=clock, tell=tell, providers=providers, dry_run=dry_run)
 

@@ -135,7 +135,7 @@ async def _alone(folder: Path, name: str, inputs: Mapping[str, Any]) -> dict[str
     from engine.reports.values import plain
     from engine.store.codec import encode
 
-    application = open_alone(folder)
+    application = open_alone(folder, incomplete=name == "check_connections")
     try:
         done = await operations.perform(application, name, inputs, user())
     except (operations.Refused, operations.NotYet) as error:
@@ -149,8 +149,8 @@ async def _alone(folder: Path, name: str, inputs: Mapping[str, Any]) -> dict[str
     return {"message": done.message, **plain(encode(dict(done.data)))}
 
 
-def open_alone(folder: Path) -> Any:
-    """Build a project's application, which takes the lock.
+def open_alone(folder: Path, *, incomplete: bool = False) -> Any:
+    """Build a project's application, which takes the lock; `incomplete`, also where credentials are missing.
 
     Raises:
         CommandError: another process has the lock, or the database is of a newer version.
@@ -161,7 +161,7 @@ def open_alone(folder: Path) -> Any:
     from engine.store.schema import NewerSchema
 
     try:
-        application = wiring.open_application(folder)
+        application = wiring.open_application(folder, incomplete=incomplete)
         application.rest()
         return application
     except AlreadyRunning as error:

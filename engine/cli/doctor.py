@@ -39,7 +39,12 @@ def _show(lines: list[dict[str, Any]]) -> None:
         output.say("no connection is set up: what needs no account serves everything")
     for line in lines:
         output.say(f"{line['name']}  {line['problem'] or 'works'}")
+        if line["advice"]:
+            output.say(f"  = {line['advice']}")
         if line["serves"]:
             output.say(f"  {line['provider']} for {', '.join(line['serves'])}")
         if line["webhooks"]:
-            output.say(f"  webhooks come in at {line['webhooks']}")
+            unsigned = f", and are refused until '{line['unsigned']}' is set" if line["unsigned"] else ""
+            output.say(f"  webhooks come in at {line['webhooks']}{unsigned}")
+        if line["held"]:
+            output.say(f"  {line['held']} effect{'s' * (line['held'] != 1)} wait until it works")

@@ -7,13 +7,16 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.cli import exits, output
+
+if TYPE_CHECKING:
+    from engine.cli.vendors import Vendor
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -28,21 +31,10 @@ timezone: UTC  # an IANA name such as Europe/Prague; the machine's own zone is n
 owner: OWNER  # who is told when a workflow names nobody: a person or a team of people.yaml
 
 connections:
-  # PagerDuty posts its webhooks to /hooks/pager. Put the secret that it shows for the subscription into the file,
-  # or sign events of your own with the one that is there: 'hotwash events sign'.
-  pager:
-    provider: pagerduty
-    webhook_secret: ${file:.hotwash/secrets/pager}
-    severity: {P1: sev1, P2: sev2, P3: sev3}  # severity by the name of PagerDuty's priority
-
-# Which connection does which job. These need no account; other providers are configured under 'connections:'.
+CONNECTIONS
+# Which connection does which job. JOBS
 use:
-  document: markdown  # files in documents/
-  ticket: local  # in the engine's own database
-  calendar: ics  # people's calendars are read from calendars/, invitations are written to reviews/
-  chat: console  # printed, and kept in an inbox
-  status_page: static  # a page and its RSS feed in status/, from its first entry on
-  meeting: jitsi  # links to rooms of meet.jit.si
+USED
 
 calendars:
   office:
@@ -54,6 +46,25 @@ people: people.yaml
 # vars:  # constants that every workflow may read as vars.NAME
 #   sla: {sev1: 14d, sev2: 30d}
 """
+
+_PAGER = """\
+  # PagerDuty posts its webhooks to /hooks/pager. Put the secret that it shows for the subscription into the file,
+  # or sign events of your own with the one that is there: 'hotwash events sign'.
+  pager:
+    provider: pagerduty
+    webhook_secret: ${file:.hotwash/secrets/pager}
+    severity: {P1: sev1, P2: sev2, P3: sev3}  # severity by the name of PagerDuty's priority
+"""
+
+#: Who does which job where no account is needed.
+_WITHOUT_ACCOUNT = {
+    "document": "markdown  # files in documents/",
+    "ticket": "local  # in the engine's own database",
+    "calendar": "ics  # people's calendars are read from calendars/, invitations are written to reviews/",
+    "chat": "console  # printed, and kept in an inbox",
+    "status_page": "static  # a page and its RSS feed in status/, from its first entry on",
+    "meeting": "jitsi  # links to rooms of meet.jit.si",
+}
 
 _PEOPLE = """\
 # Who there is. People are joined with those that PagerDuty and others name by e-mail, else by 'ids'.
@@ -105,28 +116,46 @@ _WORDS_OF_YAML = ("null", "true", "false")
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where; by default here.")] = Path("."),
+    systems: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="NAMES", help="Systems that you have, such as slack,jira,google,pagerduty."),
+    ] = None,
 ) -> None:
-    """Write a project that runs at once: configuration, people, four workflows and their templates."""
-    files = dict(starter(_owner()))
+    """Write a project that runs at once: configuration, people, four workflows and their templates.
+
+    With '--with' the systems that you name do their jobs in it, once their credentials are filled in.
+    """
+    wanted = [name.strip() for one in systems or () for name in one.split(",") if name.strip()]
+    found = _vendors(wanted) if wanted else []
+    files = dict(starter(_owner(), found))
     taken = [name for name in files if (folder / name).exists() and name not in _KEPT]
     if taken:
         hint = "nothing was written; choose another folder, or move them away"
         raise exits.CommandError(f"these are there already: {', '.join(taken)}", hint=hint, code=exits.PROBLEMS)
     try:
         written = [name for name, content in files.items() if _write(folder / name, content)]
+        for name in (name for one in found for name in one.files):
+            (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _ignore(folder / ".gitignore")
     except OSError as error:
         reason = (error.strerror or "unknown").lower()
         raise exits.CommandError(f"'{error.filename}' cannot be written: {reason}", code=exits.PROBLEMS) from None
-    _say_what_next(folder, written)
+    _say_what_next(folder, written, found)
 
 
-def starter(owner: str) -> Iterator[tuple[str, str]]:
+def _vendors(names: list[str]) -> list[Vendor]:
+    from engine import wiring
+    from engine.cli.vendors import vendors
+
+    return vendors(wiring.catalogue(), names)
+
+
+def starter(owner: str, found: Sequence[Vendor] = ()) -> Iterator[tuple[str, str]]:
     """Give the files of a new project: path in its folder, and content. Secrets are new each time."""
     from engine.config import library
 
     ready_made = library()
-    yield "hotwash.yaml", _PROJECT.replace("OWNER", owner)
+    yield "hotwash.yaml", _project(found).replace("OWNER", owner)
     yield "people.yaml", _PEOPLE.replace("OWNER", owner)
     for name in STARTER:
         text = (ready_made / f"{name}.yaml").read_text("utf-8")
@@ -136,8 +165,24 @@ def starter(owner: str) -> Iterator[tuple[str, str]]:
             yield f"templates/{path.relative_to(ready_made / 'templates').as_posix()}", path.read_text("utf-8")
     yield f"calendars/{owner}.ics", _CALENDAR
     yield ".yamllint", _YAMLLINT
-    yield ".hotwash/secrets/pager", secrets.token_hex(32) + "\n"
+    if found:
+        from engine.cli.vendors import environment
+
+        yield ".hotwash/env", environment(found)
+    else:
+        yield ".hotwash/secrets/pager", secrets.token_hex(32) + "\n"
     yield ".hotwash/token", secrets.token_hex(32) + "\n"
+
+
+def _project(found: Sequence[Vendor]) -> str:
+    from engine.cli import vendors
+
+    done = vendors.jobs(found)
+    used = done | {job: who for job, who in _WITHOUT_ACCOUNT.items() if job not in done}
+    known = "These need no account; other providers are configured under 'connections:'."
+    text = _PROJECT.replace("JOBS", known if not found else "'hotwash list providers' says which can do what.")
+    text = text.replace("USED", "\n".join(f"  {job}: {who}" for job, who in used.items()))
+    return text.replace("CONNECTIONS", "\n".join([*vendors.connections(found), ""]) if found else _PAGER)
 
 
 def _without_settle_time(text: str) -> str:
@@ -182,15 +227,32 @@ def _ignore(path: Path) -> None:
         path.write_text("\n".join([*lines, _IGNORED]) + "\n", "utf-8")
 
 
-def _say_what_next(folder: Path, written: list[str]) -> None:
+def _say_what_next(folder: Path, written: list[str], found: Sequence[Vendor]) -> None:
     here = folder.resolve() == Path.cwd()
     place = "this folder" if here else f"'{folder}'"
     output.say(f"A project in {place}:")
     for name in written:
         output.say(f"  {name}")
+    if found:
+        _say_what_to_fill_in(found)
     output.say("\nTry:")
     if not here:
         output.say(f"  cd {shlex.quote(str(folder))}")
     output.say("  hotwash check")
+    if found:
+        output.say("  hotwash doctor  # what is missing, and what to do about it")
     output.say("  hotwash run")
     output.say('  hotwash incident declare "Checkout is slow" --severity sev2  # beside it, in another terminal')
+
+
+def _say_what_to_fill_in(found: Sequence[Vendor]) -> None:
+    output.say("\nFill in:")
+    variables = [name for one in found for name in one.variables]
+    if variables:
+        output.say(f"  in .hotwash/env, or in the environment: {', '.join(dict.fromkeys(variables))}")
+    for name in dict.fromkeys(name for one in found for name in one.files):
+        output.say(f"  the file {name}")
+    output.say("  in hotwash.yaml: what is marked '# yours'")
+    hooks = [one.name for one in found if one.hears]
+    if hooks:
+        output.say(f"  webhooks come in at {', '.join(f'/hooks/{name}' for name in hooks)}")

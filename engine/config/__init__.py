@@ -19,6 +19,7 @@ from engine import calendars
 from engine.calendars import Calendar, Duration, Holidays, Week
 from engine.config import connections as connecting
 from engine.config.connections import ConnectionConfig
+from engine.config.environment import read_environment
 from engine.config.people import UNKNOWN_NAME, read_people
 from engine.config.reader import BAD_SETTING, MISSING_CREDENTIAL, MISSING_FILE, Reader, References
 from engine.domain import Roster
@@ -143,12 +144,13 @@ def load_config(folder: Path, catalogue: Catalogue, environ: Mapping[str, str]) 
     file, problems = _read_file(folder, FILE_NAME)
     if file is None:
         return None, problems
-    project = _Project(folder, file, catalogue, environ)
+    variables, wrong = read_environment(folder)
+    project = _Project(folder, file, catalogue, {**variables, **environ})
     try:
         config = project.read()
     except source.Enough:
         config = None
-    problems = sort([*problems, *project.problems])
+    problems = sort([*problems, *wrong, *project.problems])
     hindered = any(problem.severity == "error" and problem.code != MISSING_CREDENTIAL for problem in problems)
     return (None if hindered else config), problems
 

@@ -262,7 +262,7 @@ class _Connection:
 
     def _note_secrets(self, name: str, line: Entry, value: Any, models: list[type[Options]]) -> None:
         """Remember what must not be shown, and warn of a secret that stands in the file."""
-        secret = any(_is_secret(_keys(model).get(name)) for model in models)
+        secret = any(is_secret(_keys(model).get(name)) for model in models)
         for node, text in _texts(line.value, value):
             if secret or "${" in node.text:
                 self.hidden.add(text)
@@ -289,7 +289,7 @@ class _Connection:
                 first = str(found["loc"][0]) if found["loc"] else ""
                 if first in missing or first in self.told:
                     continue
-                if found["type"] == "missing" and len(found["loc"]) == 1 and _is_secret(_keys(model)[first]):
+                if found["type"] == "missing" and len(found["loc"]) == 1 and is_secret(_keys(model)[first]):
                     hint = f"add '{first}: ${{NAME}}' or '{first}: ${{file:PATH}}'"
                     self.absent.setdefault(first, hint)
                     continue
@@ -340,8 +340,9 @@ def _keys(model: type[Options]) -> dict[str, Any]:
     return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
 
 
-def _is_secret(annotation: Any) -> bool:
-    return annotation is Secret or any(_is_secret(argument) for argument in get_args(annotation))
+def is_secret(annotation: Any) -> bool:
+    """Whether the values of an option are secret."""
+    return annotation is Secret or any(is_secret(argument) for argument in get_args(annotation))
 
 
 def _texts(node: Node, value: Any) -> Iterable[tuple[Scalar, str]]:

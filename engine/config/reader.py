@@ -91,7 +91,9 @@ class References:
         value = self.environ.get(name)
         if not value:
             state = "is not set" if value is None else "is empty"
-            raise LookupError(f"the environment variable '{name}' {state}", f"set {name}, then start again")
+            raise LookupError(
+                f"the environment variable '{name}' {state}", f"set {name}, or write it into .hotwash/env"
+            )
         return value
 
     def _file(self, name: str) -> str:

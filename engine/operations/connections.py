@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from engine.application import Application
-from engine.config.connections import ConnectionConfig
+from engine.config.connections import ConnectionConfig, is_secret
 from engine.domain import Person
 from engine.operations.base import Done, Inputs, NotFound
 from engine.plugins import ActionError, ConnectionBroken, RetryLater
@@ -27,8 +27,9 @@ class CheckConnections(Inputs):
 async def check_connections(application: Application, actor: Person, params: CheckConnections) -> Done:
     """Try each configured connection with a harmless read; nothing is changed anywhere.
 
-    `connections` has an entry for each: `name provider serves problem webhooks`, a problem being a sentence or null,
-    and webhooks the path that they are posted to or null.
+    `connections` has an entry for each: `name provider serves problem advice webhooks unsigned held`. A problem is a
+    sentence or null, and so is the advice what to do about it; webhooks are the path that they are posted to or null,
+    unsigned the option whose absence keeps them out, and held how many effects wait until it works.
     """
     known = application.config.connections
     if params.connection is not None and params.connection not in known:
@@ -45,13 +46,36 @@ async def check_connections(application: Application, actor: Person, params: Che
 
 def _line(application: Application, one: ConnectionConfig, problem: str | None) -> dict[str, Any]:
     declared = application.catalogue.providers.get(one.provider)
+    waiting = application.reader.execute(
+        "SELECT count(*) AS n FROM waits WHERE kind = 'connection' AND value = ?", (one.name,)
+    ).fetchone()
     return {
         "name": one.name,
         "provider": one.provider,
         "serves": list(declared.serves) if declared is not None else [],
         "problem": problem,
+        "advice": _advice(one) if problem is not None else None,
         "webhooks": f"/hooks/{one.name}" if one.name in application.sources else None,
+        "unsigned": _unsigned(one),
+        "held": waiting["n"] if one.name in application.hub.connections.held else 0,
     }
+
+
+def _advice(one: ConnectionConfig) -> str:
+    page = f"docs/integrations/{one.provider.partition('_')[0]}.md says where everything is from"
+    if one.disabled is None:
+        return f"mend it, then 'hotwash doctor {one.name}' again; {page}"
+    where = "write that file" if "the file" in one.disabled else "fill in .hotwash/env, or set it in the environment"
+    return f"{where}, then 'hotwash doctor {one.name}' again; {page}"
+
+
+def _unsigned(one: ConnectionConfig) -> str | None:
+    """Give the option that webhooks are signed with, where it and all that could stand for it are left out."""
+    if one.source_options is None:
+        return None
+    options = one.source_options
+    secret = [name for name, field in type(options).model_fields.items() if is_secret(field.annotation)]
+    return secret[0] if secret and not any(getattr(options, name) for name in secret) else None
 
 
 async def _problem(application: Application, one: ConnectionConfig) -> str | None:
