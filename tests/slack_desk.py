@@ -36,6 +36,7 @@ PEOPLE = """\
 people:
   ada: {name: Ada, email: ada@example.com}
   grace: {name: Grace, email: grace@example.com}
+teams: {sre: {lead: grace, members: [ada, grace]}}
 services: {checkout: {}, search: {}}
 """
 

@@ -17,6 +17,7 @@ ALL = (
     incident.reopened,
     incident.updated,
     incident.quiet,
+    incident.marked,
     alert.firing,
     alert.resolved,
     ticket.created,

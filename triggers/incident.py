@@ -6,7 +6,7 @@ The engine finds these transitions itself, by comparing what a source says with 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, field_validator
 
@@ -81,6 +81,19 @@ class Updated(_Incident):
         on:
           incident.updated:
     """
+
+
+class Marked(_Incident):
+    """Start when somebody marks a message in an incident's channel, as by a reaction; once for each message and mark.
+
+    Example:
+        on:
+          incident.marked: {mark: action_item}
+    """
+
+    mark: Literal["timeline", "opportunity", "action_item"] | None = Field(
+        default=None, description="Which mark; null is any."
+    )
 
 
 class Quiet(Discreet):
@@ -168,6 +181,24 @@ def reopened(params: Reopened, event: Event) -> bool:
 def updated(params: Updated, event: Event) -> bool:
     """Fit incidents that changed otherwise."""
     return True
+
+
+@trigger(
+    "incident.marked",
+    Marked,
+    subject="incident",
+    data={
+        "mark": domain.Field("text", "timeline, opportunity or action_item."),
+        "text": domain.Field("text", "What the message says."),
+        "author": domain.Field("person", "Who wrote it."),
+        "url": domain.Field("text", "Where it is."),
+        "entry": domain.Field("text", "Its id in the timeline."),
+    },
+    key=lambda params, event: (event.subject, event.data.get("entry"), event.data.get("mark")),
+)
+def marked(params: Marked, event: Event) -> bool:
+    """Fit messages that are marked as asked for."""
+    return params.mark in (None, event.data.get("mark"))
 
 
 # --- quiet -----------------------------------------------------------------------------------------------------------

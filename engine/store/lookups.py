@@ -647,12 +647,12 @@ def _entries(row: sqlite3.Row) -> Iterator[Entry]:
 
 
 def as_they_are(said: Iterable[Entry]) -> list[Entry]:
-    """Give captured entries, each once: as it was last said, with what people marked it as."""
+    """Give captured entries, each once: as it was last said, at its first time, with what people marked it as."""
     newest: dict[str | None, Entry] = {}
     for one in said:
-        known = newest.get(one.id)
-        if known is None or _said_at(one) >= _said_at(known):
-            newest[one.id] = one
+        known = newest.setdefault(one.id, one)
+        last = one if _said_at(one) >= _said_at(known) else known
+        newest[one.id] = replace(last, at=min(one.at, known.at)) if one.at != known.at else last
     marks: dict[str | None, tuple[str, ...]] = {}
     for one in newest.values():
         if one.marks and one.withdrawn is None:

@@ -20,6 +20,7 @@ IN_THE_LANGUAGE = {
     "incident.reopened",
     "incident.updated",
     "incident.quiet",
+    "incident.marked",
     "alert.firing",
     "alert.resolved",
     "ticket.created",
