@@ -37,7 +37,7 @@ class CreateTicket(Inputs):
     service: str | None = Field(default=None, description="Name of the service it is about.")
     team: str | None = Field(default=None, description="Name of the team; by default its assignee's.")
     assignee: Somebody | None = Field(default=None, description="Who works on it: a roster key or an e-mail address.")
-    due: str | None = Field(default=None, description="An instant with its zone, or a date: the end of that day.")
+    due: str | None = Field(default=None, description="An instant with its zone, a date (the end of that day), or so long from now: 5bd.")
     incident: str | None = Field(default=None, description="The incident it comes of, by its id or its key.")
     once: Once = None
 
@@ -72,7 +72,7 @@ async def create_ticket(application: Application, actor: Person, params: CreateT
     if params.assignee:
         inputs["assignee"] = person_of(application, params.assignee)
     if params.due:
-        inputs["due"] = _due(params.due, application.config.timezone)
+        inputs["due"] = _due(params.due, application)
     if params.incident:
         inputs["incident"] = _incident(application.hub.lookups(), params.incident)
     ticket, changed = await make(application, actor, "ticket.create", inputs, params.once)
@@ -116,13 +116,17 @@ def _incident(world: Lookups, ref: str) -> str:
     return str(found.id)
 
 
-def _due(text: str, zone: str) -> datetime:
+def _due(text: str, application: Application) -> datetime:
+    config = application.config
+    with suppress(ValueError):
+        return add(application.clock.now(), parse_duration(text), config.default_calendar)
     try:
         if len(text) == len("2026-03-02"):
-            return datetime.combine(date.fromisoformat(text), _END_OF_DAY, ZoneInfo(zone)).astimezone(UTC)
+            return datetime.combine(date.fromisoformat(text), _END_OF_DAY, ZoneInfo(config.timezone)).astimezone(UTC)
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise BadInput(f"'due' must be a date such as 2026-03-02 or an instant with its zone, not '{text}'") from None
+        allowed = "a date such as 2026-03-02, a duration such as 5bd, or an instant with its zone"
+        raise BadInput(f"'due' must be {allowed}, not '{text}'") from None
     if instant.tzinfo is None:
         raise BadInput(f"'due' must say its time zone, such as {text}+01:00, or be a date such as 2026-03-02")
     return instant.astimezone(UTC)
