@@ -49,6 +49,10 @@ class Desk(Workspace):
         self.views: list[dict[str, Any]] = []
         self.updated: list[dict[str, Any]] = []
         self.answers: list[dict[str, Any]] = []
+        self.opens: Any = dict
+
+    def apps_connections_open(self, given: dict[str, Any]) -> dict[str, Any]:
+        return self.opens(given)
 
     def views_open(self, given: dict[str, Any]) -> dict[str, Any]:
         self.views.append(given["view"])
@@ -154,10 +158,16 @@ class LiveSlack:
 
 
 @asynccontextmanager
-async def live_slack(folder: Path, *, more: str = "", **workflows: str) -> AsyncIterator[LiveSlack]:
-    """Give an engine in a folder that works with a workspace on this machine."""
+async def live_slack(
+    folder: Path, *, more: str = "", opens: Any = dict, bad: Any = None, **workflows: str
+) -> AsyncIterator[LiveSlack]:
+    """Give an engine in a folder that works with a workspace on this machine.
+
+    `opens` gives the address of a WebSocket, `bad` what methods answer first.
+    """
     clock = MovableClock(MONDAY)
     desk = Desk(clock.now)
+    desk.opens, desk.bad = opens, bad or {}
     async with serving(desk):
         (folder / "hotwash.yaml").write_text(PROJECT.replace("API", f'"{desk.api}"').replace("MORE", more))
         (folder / "people.yaml").write_text(PEOPLE)

@@ -22,7 +22,7 @@ class SlackInbound(SlackChannels):
 
     def __init__(self, token: str, api: str, connection: Connection) -> None:
         super().__init__(token, api, connection)
-        self._api = api
+        self.api = api
 
     async def open_view(self, trigger: str, view: Mapping[str, Any]) -> None:
         """Show somebody a modal, within three seconds of what they did."""
@@ -42,7 +42,7 @@ class SlackInbound(SlackChannels):
         import aiohttp
         from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-        if _origin(url) not in (_ANSWERS, _origin(self._api)):
+        if _origin(url) not in (_ANSWERS, _origin(self.api)):
             raise ActionError("the address for the answer is not Slack's", code="slack-response-url")
         try:
             answer = await AsyncWebhookClient(url, timeout=_TIMEOUT, retry_handlers=[]).send_dict(dict(message))

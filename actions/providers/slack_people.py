@@ -178,6 +178,7 @@ class SlackPeople(PeopleFile):
 
     async def _read(self, now: datetime, first: bool) -> None:
         try:
+            await self._web.ourselves()  # what we write is told apart by it
             await self._directory.read(now)
         except (ActionError, ConnectionBroken, RetryLater) as error:
             if first:

@@ -37,7 +37,9 @@ class CreateTicket(Inputs):
     service: str | None = Field(default=None, description="Name of the service it is about.")
     team: str | None = Field(default=None, description="Name of the team; by default its assignee's.")
     assignee: Somebody | None = Field(default=None, description="Who works on it: a roster key or an e-mail address.")
-    due: str | None = Field(default=None, description="An instant with its zone, a date (the end of that day), or so long from now: 5bd.")
+    due: str | None = Field(
+        default=None, description="An instant with its zone, a date (the end of that day), or so long from now: 5bd."
+    )
     incident: str | None = Field(default=None, description="The incident it comes of, by its id or its key.")
     once: Once = None
 

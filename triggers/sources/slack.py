@@ -8,7 +8,7 @@ seconds for an answer.
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -36,6 +36,7 @@ from triggers.sources.signing import Secrets, any_same, header
 from triggers.sources.slack_capture import Capture, Mark, channel_of, stamp
 from triggers.sources.slack_commands import COMMANDS, Asked, Commands
 from triggers.sources.slack_fill import Fill
+from triggers.sources.slack_socket import SocketMode
 from triggers.sources.slack_vendor import Vendor
 from triggers.sources.slack_views import CALLBACK
 
@@ -102,6 +103,19 @@ class SlackInbound:
         self._commands = Commands(provider, connection, options.command, options.severities)
         self._capture = Capture(provider, connection, options.reactions)
         self._fill = Fill(provider, self._capture, connection)
+        self.socket: SocketMode | None = None
+        if options.app_token is not None and provider is not None:
+            self.socket = SocketMode(options.app_token, provider.api, connection, self.envelope, self._fill.wake)
+
+    async def astart(self, take: Callable[[Received], Awaitable[Mapping[str, Any]]]) -> None:
+        """Begin to fetch what comes in, where that is asked for."""
+        if self.socket is not None:
+            await self.socket.start(take)
+
+    async def aclose(self) -> None:
+        """Fetch nothing more."""
+        if self.socket is not None:
+            await self.socket.stop()
 
     def authenticate(self, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
         """Accept a body that one of our secrets has signed within the last minutes.
@@ -140,6 +154,21 @@ class SlackInbound:
         if "payload" not in form:
             return self.command({name: values[0] for name, values in form.items()})
         return self.interaction(payload.mapping(payload.parse(form["payload"][0].encode()), "'payload'"), now)
+
+    def envelope(self, kind: str, said: Mapping[str, Any]) -> Received:
+        """Give what an envelope of Socket Mode says, by its type.
+
+        Raises:
+            ValueError: it is not what Slack documents.
+        """
+        match kind:
+            case "events_api":
+                return self.event(said)
+            case "slash_commands":
+                return self.command(said)
+            case "interactive":
+                return self.interaction(said, self._connection.clock.now())
+        return Received(ignored=f"envelopes of type '{str(kind)[:80]}' are not used")
 
     # --- events ------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,10 @@ from engine.domain import Person
 class Vendor(Protocol):
     """One workspace of Slack."""
 
+    @property
+    def api(self) -> str:
+        """Where the Web API is, with a slash at its end."""
+
     def user(self, user: Any, name: Any = None) -> Person | None:
         """Give somebody by the id of a user."""
 
