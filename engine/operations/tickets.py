@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from engine.application import Application
+from engine.calendars import add, parse_duration
 from engine.domain import Person
 from engine.operations.base import (
     BadInput,

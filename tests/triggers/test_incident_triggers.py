@@ -48,3 +48,15 @@ def test_a_state_takes_for_under_its_own_name_and_as_a_field(name):
 def test_what_is_no_state_takes_no_for(name):
     with pytest.raises(ValidationError, match="Extra inputs"):
         TRIGGERS[name].params.model_validate({"for": "15m"})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"), [({}, True), ({"mark": "action_item"}, True), ({"mark": "opportunity"}, False)]
+)
+def test_a_marked_message_fits_the_mark_that_is_asked_for_once_for_each_message(wanted, fits):
+    trigger = TRIGGERS["incident.marked"]
+    data = {"mark": "action_item", "entry": "C1/1.0"}
+    happened = Event("evt_1", "incident.marked", "chat", AT, "incident", "pager:P1", data=data)
+    params = trigger.params(**wanted)
+    assert trigger.matches(params, happened) is fits
+    assert trigger.key(params, happened) == ("pager:P1", "C1/1.0", "action_item")

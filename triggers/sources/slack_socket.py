@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
     from slack_sdk.socket_mode.request import SocketModeRequest
 
-#: How long it is waited before Slack is asked again for an address to connect to, in seconds; it doubles up to the last.
+#: Seconds before Slack is asked again for an address to connect to; they double up to the last.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
 #: What the client logs is for its makers; what people have to know, we say.
 _LOG = logging.getLogger("hotwash.slack.socket")
@@ -71,14 +71,14 @@ class SocketMode:
         if self._client is not None:
             client, self._client = self._client, None
             parts = [client.message_processor, client.current_session_monitor, client.message_receiver]
-            await client.close()
+            await client.close()  # type: ignore[no-untyped-call]
             await asyncio.gather(*(part for part in parts if part is not None), return_exceptions=True)
             await client.aiohttp_client_session.close()
             if client.web_client.session is not None:
                 await client.web_client.session.close()
 
     async def _open(self) -> None:
-        """Ask Slack for an address until it gives one, and connect; from then on the client connects again by itself."""
+        """Ask Slack for an address until it gives one, and connect; later the client connects again by itself."""
         from aiohttp import ClientSession, ClientTimeout
         from slack_sdk.errors import SlackApiError
         from slack_sdk.socket_mode.aiohttp import SocketModeClient
@@ -104,7 +104,7 @@ class SocketMode:
                 self._say(f"Slack cannot be reached: {type(error).__name__}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        await client.connect()
+        await client.connect()  # type: ignore[no-untyped-call]
 
     async def _hear(self, client: AsyncBaseSocketModeClient, message: dict[str, Any], raw: str | None = None) -> None:
         if message.get("type") == "hello":
