@@ -39,6 +39,7 @@ ALL: tuple[Declaration, ...] = (
     ticket.close,
     ticket.comment,
     ticket.create,
+    ticket.link,
     ticket.reopen,
     ticket.search,
     ticket.update,

@@ -76,6 +76,9 @@ class CreateTicket(Params):
         default=None, description="The incident it comes of; by default the one the run is about."
     )
     document: DocumentRef | None = Field(default=None, description="The document it is filed from.")
+    fields: dict[str, Any] = Field(
+        default={}, description="Further fields that the tracker has for it, by what they are called there."
+    )
 
 
 @action("ticket.create", CreateTicket, returns=domain.Ticket, lasts=True)
@@ -92,6 +95,7 @@ async def create(params: CreateTicket, ctx: Context) -> domain.Ticket:
         due=_instant(params.due, ctx.zone),
         incident=await _incident(params.incident, ctx),
         document=params.document.id if isinstance(params.document, domain.Document) else params.document,
+        fields=params.fields,
     )
     return await ctx.tickets.create(draft, effect=ctx.effect)
 
@@ -116,6 +120,11 @@ class UpdateTicket(Params):
     team: str | None = Field(default=None, description="Name of the team.")
     assignee: Person | None = Field(default=None, description="Who works on it.")
     due: Due | None = Field(default=None, description=_DUE)
+    status: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The status that it shall have, in the tracker's own words, or the step that leads there.",
+    )
 
 
 @action("ticket.update", UpdateTicket, returns=domain.Ticket, lasts=False)
@@ -150,6 +159,34 @@ class CommentTicket(Params):
 async def comment(params: CommentTicket, ctx: Context) -> domain.Ticket:
     """Hand the comment to the tracker."""
     return await ctx.tickets.comment(_ref(params.ticket), params.text, effect=ctx.effect)
+
+
+class LinkTicket(Params):
+    """Link a ticket to another one. A link that is there already stays one.
+
+    Example:
+        uses: ticket.link
+        with:
+          ticket: ${{ ticket }}
+          to: OPS-12
+          as: blocks
+    """
+
+    ticket: TicketRef = Field(description=_TICKET)
+    to: TicketRef = Field(description="The other one.")
+    relation: str = Field(
+        default="relates to",
+        alias="as",
+        min_length=1,
+        max_length=100,
+        description="What the first is to the other, in the tracker's own words.",
+    )
+
+
+@action("ticket.link", LinkTicket, returns=domain.Ticket, lasts=True)
+async def link(params: LinkTicket, ctx: Context) -> domain.Ticket:
+    """Link them at the tracker."""
+    return await ctx.tickets.link(_ref(params.ticket), _ref(params.to), params.relation, effect=ctx.effect)
 
 
 class CloseTicket(Params):

@@ -70,6 +70,7 @@ class Effect:
     attempt: int = 1
     actor: Person | None = None  #: set where a person acts through us
     inputs: Mapping[str, Any] = field(default_factory=dict)  #: as stored, where a provider is to look for it
+    incident: str | None = None  #: likewise, the id of the incident that the run is about
     saved: list[tuple[str, str, Mapping[str, Any] | None]] = field(default_factory=list)
     emitted: list[tuple[str, Fact]] = field(default_factory=list)
 
@@ -322,9 +323,15 @@ class Tickets(Protocol):
     async def create(self, draft: TicketDraft, *, effect: Effect) -> Ticket: ...
 
     async def update(self, ticket: str, changes: Mapping[str, Any], *, effect: Effect) -> Ticket:
-        """Set fields: title, description, labels, assignee, due, team, service, project."""
+        """Set fields: title, description, labels, assignee, due, team, service, project.
+
+        `status` names a status of the tracker's own, or the step that leads to it.
+        """
 
     async def comment(self, ticket: str, text: str, *, effect: Effect) -> Ticket: ...
+
+    async def link(self, ticket: str, other: str, relation: str, *, effect: Effect) -> Ticket:
+        """Link a ticket to another, by what the tracker calls it, such as `blocks`. A link that is there stays."""
 
     async def close(self, ticket: str, *, comment: str | None, effect: Effect) -> Ticket: ...
 

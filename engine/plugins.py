@@ -715,6 +715,9 @@ class Connection(Protocol):
 
     @property
     def zone(self) -> str: ...
+    def known(self, subject_type: str, ref: str) -> Any | None:
+        """Give what the engine knows of a subject, whichever connection keeps it, as its record."""
+
     def say(self, text: str) -> None:
         """Show a line to whoever watches the engine run (the console)."""
 

@@ -524,7 +524,7 @@ class _Connection:
 
     assembly: _Assembly
     name: str
-    storage: Storage
+    storage: _Rows
 
     @property
     def folder(self) -> Path:
@@ -549,6 +549,11 @@ class _Connection:
     @property
     def zone(self) -> str:
         return self.assembly.config.timezone
+
+    def known(self, subject_type: str, ref: str) -> Any | None:
+        from engine.store.lookups import known_subject
+
+        return known_subject(self.storage.reader, subject_type, ref)
 
     def say(self, text: str) -> None:
         self.assembly.tell("said", text, connection=self.name)
@@ -591,6 +596,9 @@ class _Bare:
     @property
     def zone(self) -> str:
         return self.config.timezone
+
+    def known(self, subject_type: str, ref: str) -> None:
+        """Give nothing: there is no database."""
 
     def say(self, text: str) -> None:
         """Nobody watches."""

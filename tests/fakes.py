@@ -147,6 +147,9 @@ class FakeConnection:
     zone: str = "UTC"
     said: list[str] = field(default_factory=list)
 
+    def known(self, subject_type: str, ref: str) -> Any | None:
+        return self.storage.subject(subject_type, ref)
+
     def say(self, text: str) -> None:
         self.said.append(text)
 

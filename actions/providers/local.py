@@ -87,6 +87,13 @@ class LocalTickets:
         """Keep a comment as an event of the ticket, its text in `data.comment`."""
         return self._touch("ticket.commented", self._known(ticket), {}, effect, _comment(text, required=True))
 
+    async def link(self, ticket: str, other: str, relation: str, *, effect: Effect) -> Ticket:
+        """Say on both, in a comment, what the one is to the other."""
+        one, two = self._known(ticket), self._known(other)
+        self._touch("ticket.commented", two, {}, effect, _comment(f"{one.key} {relation} {two.key}: {one.title}"))
+        told = _comment(f"{one.key} {relation} {two.key}: {two.title}")
+        return self._touch("ticket.commented", one, {}, effect, told)
+
     async def close(self, ticket: str, *, comment: str | None, effect: Effect) -> Ticket:
         """Mark it done. One that is done already stays so, and keeps the comment."""
         found, data = self._known(ticket), _comment(comment)
@@ -273,6 +280,11 @@ class LocalDesk:
     async def comment(self, ticket: str, text: str, *, effect: Effect) -> Ticket:
         """Comment on a ticket."""
         return await self.tickets.comment(ticket, text, effect=effect)
+
+    @own_rows
+    async def link(self, ticket: str, other: str, relation: str, *, effect: Effect) -> Ticket:
+        """Link two tickets."""
+        return await self.tickets.link(ticket, other, relation, effect=effect)
 
     @own_rows
     async def close(self, ticket: str, *, comment: str | None, effect: Effect) -> Ticket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,10 @@ class Rest:
             f"this machine's clock is {abs(self._ahead):.0f} seconds {side} {self._vendor}'s: set it by NTP, else "
             "signatures with a time are refused and things fall due at the wrong instant"
         )
+
+    def there(self, now: datetime) -> datetime:
+        """Give what an instant of this machine's clock is by the vendor's, as far as its answers have told."""
+        return now - timedelta(seconds=self._ahead)
 
     async def get(self, path: str, query: Query | None = None) -> Any:
         """Read something; None where there is none (404).

@@ -410,6 +410,8 @@ class Executor:
             return self._rest(active, path, turn)
         effect = self._effect(active, path, identity, instant(row["created"]), leaf.attempt)
         effect.inputs = loads(row["inputs"])
+        about = ActionContext(self.hub, active, step, effect).incident
+        effect.incident = about.id if about is not None else None
         try:
             async with self._line(row["connection"]), asyncio.timeout(ATTEMPT_TIMEOUT):
                 found = await self._finder(row).find(effect)  # type: ignore[union-attr]

@@ -90,6 +90,13 @@ def subject_of(subject_type: str, state: Mapping[str, Any]) -> Any:
     return build(SUBJECTS[subject_type], state)
 
 
+def known_subject(reader: sqlite3.Connection, subject_type: str, ref: str) -> Any | None:
+    """Give a subject by id or, where only one has it, by key."""
+    rows = reader.execute(SUBJECT_BY_ID, (subject_type, ref)).fetchall()
+    rows = rows or reader.execute(SUBJECTS_BY_KEY, (subject_type, ref)).fetchall()
+    return subject_of(subject_type, json.loads(rows[0]["state"])) if len(rows) == 1 else None
+
+
 #: SQL for an incident that is open, as `incident.open` is.
 OPEN = "(json_extract(state, '$.status') IS NOT 'resolved' AND json_extract(state, '$.merged_into') IS NULL)"
 
@@ -159,9 +166,7 @@ class Lookups:
 
     def subject(self, subject_type: str, ref: str) -> Any | None:
         """Give a subject by id or, where only one has it, by key."""
-        rows = self.reader.execute(SUBJECT_BY_ID, (subject_type, ref)).fetchall()
-        rows = rows or self.reader.execute(SUBJECTS_BY_KEY, (subject_type, ref)).fetchall()
-        return subject_of(subject_type, json.loads(rows[0]["state"])) if len(rows) == 1 else None
+        return known_subject(self.reader, subject_type, ref)
 
     def field(self, value: Any, name: str) -> Any:
         """Give a derived field of a record (`domain.FIELDS`), None where it is unknown."""

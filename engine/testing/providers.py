@@ -131,6 +131,10 @@ class RecordingTickets:
         return self._called("comment", ticket)
 
     @idempotent
+    async def link(self, ticket: str, other: str, relation: str, *, effect: Effect) -> Ticket:
+        return self._called("link", ticket)
+
+    @idempotent
     async def close(self, ticket: str, *, comment: str | None, effect: Effect) -> Ticket:
         return self._called("close", ticket)
 

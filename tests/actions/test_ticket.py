@@ -8,12 +8,14 @@ from actions.ticket import (
     CloseTicket,
     CommentTicket,
     CreateTicket,
+    LinkTicket,
     ReopenTicket,
     SearchTickets,
     UpdateTicket,
     close,
     comment,
     create,
+    link,
     reopen,
     search,
     update,
@@ -41,6 +43,10 @@ class RecordingTickets:
 
     async def comment(self, ticket, text, *, effect):
         self.calls.append(("comment", ticket, text))
+        return self.given
+
+    async def link(self, ticket, other, relation, *, effect):
+        self.calls.append(("link", ticket, other, relation))
         return self.given
 
     async def close(self, ticket, *, comment, effect):
@@ -73,6 +79,24 @@ async def drafted(ctx=None, **values):
     ctx = ctx or a_context()
     await create.function(validated(CreateTicket, **({"title": "Alert earlier"} | values)), ctx)
     return ctx.tickets.calls[0][1]
+
+
+async def test_further_fields_are_handed_to_the_tracker():
+    assert (await drafted(fields={"Severity": "High"})).fields == {"Severity": "High"}
+
+
+async def test_a_status_of_the_trackers_own_is_handed_to_it():
+    ctx = a_context()
+    await update.function(validated(UpdateTicket, ticket="HW-1", status="In review"), ctx)
+    assert ctx.tickets.calls == [("update", "HW-1", {"status": "In review"})]
+
+
+async def test_two_tickets_are_linked_by_the_word_after_as():
+    ctx = a_context()
+    ticket = Ticket("local:HW-2", "HW-2", "Drain it")
+    await link.function(validated(LinkTicket, **{"ticket": ticket, "to": "HW-1", "as": "blocks"}), ctx)
+    assert ctx.tickets.calls == [("link", "local:HW-2", "HW-1", "blocks")]
+    assert link.lasts
 
 
 async def test_a_date_is_due_at_the_end_of_that_day_in_the_projects_zone():

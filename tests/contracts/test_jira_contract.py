@@ -8,7 +8,7 @@ import pytest
 
 from actions.providers.jira import JiraProvider
 from engine.capabilities import TicketDraft, Where
-from engine.domain import Person
+from engine.domain import Document, Person
 from engine.plugins import ActionError, ConnectionBroken
 from tests.fakes import an_effect
 
@@ -65,11 +65,25 @@ async def test_somebody_whom_jira_does_not_show_by_address_is_told(jira):
         await jira._user(Person("ada", "Ada", email="ada@example.com"))
 
 
-async def test_it_is_moved_to_done_by_a_transition(jira):
-    ticket = await jira._call("GET", "/issue/ED-1/transitions")
-    name = ticket["transitions"][0]["to"]["name"]
-    jira._options = jira._options.model_copy(update={"closed": name})
-    await jira._call("POST", "/issue/ED-1/transitions", {"transition": await jira._transition("ED-1", True)})
+async def test_it_is_moved_by_a_transition_that_is_named(jira):
+    listed = (await jira._call("GET", "/issue/ED-1/transitions"))["transitions"]
+    await jira._move("ED-1", listed[0]["name"])
+    await jira._move("ED-1", listed[0]["to"]["name"])
+
+
+async def test_a_transition_that_is_not_there_is_told_with_those_that_are(jira):
+    with pytest.raises(ActionError, match=r"no transition leads ED-1 to 'Parked'; there are 'Close Issue' \(to '"):
+        await jira._move("ED-1", "Parked")
+
+
+async def test_two_issues_are_linked_by_what_the_link_says(jira):
+    assert (await jira.link("ED-1", "ED-2", "blocks", effect=an_effect())).key == "ED-1"
+    with pytest.raises(ActionError, match="Jira has no link 'eats'; there are 'Duplicates', 'Duplicated by', 'Blocks'"):
+        await jira.link("ED-1", "ED-2", "eats", effect=an_effect())
+
+
+async def test_an_issue_links_to_the_document_it_comes_of(jira):
+    await jira._link_to("ED-1", "document", Document("docs:1", "Postmortem", "https://docs.example/1"))
 
 
 async def test_a_screen_that_wants_a_field_we_do_not_give_is_told_with_its_name(jira):
@@ -118,6 +132,9 @@ HEADERS = {"Authorization": "Basic aG90d2FzaEBleGFtcGxlLmNvbTp0"}
         ("GET", "/user/search?maxResults=many", None),
         ("GET", "/issue/ED-1/comment?maxResults=many", None),
         ("GET", "/issue/ED-1?updateHistory=perhaps", None),
+        ("GET", "/issue/ED-1/changelog?startAt=many", None),
+        ("POST", "/issue/ED-1/remotelink", {"globalId": "hotwash/docs:1"}),
+        ("POST", "/issueLink", {"inwardIssue": {"key": "ED-1"}, "type": {"name": "Blocks"}}),
         ("GET", "/issue/ED-1/transitions?skipRemoteOnlyCondition=perhaps", None),
         ("GET", "/issue/createmeta/EX/issuetypes?maxResults=many", None),
         ("GET", "/issue/createmeta/EX/issuetypes/1?maxResults=many", None),

@@ -17,7 +17,7 @@ import pytest
 
 from actions.providers.jira import OURS, JiraProvider
 from engine.capabilities import TicketDraft, Where
-from engine.domain import Person
+from engine.domain import Document, Person
 from engine.plugins import ActionError
 from tests.fakes import an_effect
 
@@ -52,6 +52,16 @@ async def jira(server, connection):
     await provider.aclose()
 
 
+@pytest.fixture
+def official(server):
+    """Give Jira's client for Python, which reads what we wrote and knows nothing of us."""
+    import jira
+
+    client = jira.JIRA(server=server, token_auth="t", max_retries=0)
+    yield client
+    client.close()
+
+
 async def raw(server, path):
     async with aiohttp.ClientSession() as session, session.get(f"{server}/rest/api/2{path}") as answer:
         return await answer.json()
@@ -82,14 +92,62 @@ async def test_new_labels_leave_the_identity(jira, server):
     assert sorted((await raw(server, f"/issue/{made.key}"))["fields"]["labels"]) == [f"{OURS}labels", "split"]
 
 
-async def test_the_same_comment_is_made_once_however_often_it_is_tried(jira, server):
-    made = await jira.create(TicketDraft("Alert on it"), effect=an_effect("comment"))
-    effect = an_effect("said")
+def said_of(key, text):
+    effect = an_effect("said", inputs={"ticket": key, "text": text})
     effect.at = datetime(2020, 1, 1, tzinfo=UTC)  # the stand-in's own clock stands still in 2026
-    for _ in range(3):
-        await jira.comment(made.key, "Ada is on *it*.", effect=effect)
-    comments = (await raw(server, f"/issue/{made.key}/comment"))["comments"]
-    assert [one["body"] for one in comments] == ["Ada is on _it_."]
+    return effect
+
+
+async def test_a_comment_that_was_made_is_found_and_no_other(jira, official):
+    made = await jira.create(TicketDraft("Alert on it"), effect=an_effect("comment"))
+    said = said_of(made.key, "Ada is on *it*.")
+    assert await jira.find(said) is None
+    await jira.comment(made.key, "Ada is on *it*.", effect=said)
+    assert (await jira.find(said)).key == made.key
+    assert await jira.find(said_of(made.key, "Grace is on *it*.")) is None
+    assert [one.body for one in official.comments(made.key)] == ["Ada is on _it_."]
+
+
+async def test_the_official_client_reads_what_was_filed_linked_and_closed(jira, official, connection):
+    report = Document("docs:1", "Postmortem", "https://docs.example/1")
+    connection.storage.records["document"] = [report]
+    made = await jira.create(
+        TicketDraft("Alert on it", "Why: *slow*", labels=("postmortem",), document="docs:1"),
+        effect=an_effect("official"),
+    )
+    other = await jira.create(TicketDraft("Drain it"), effect=an_effect("other"))
+    for _ in range(2):
+        await jira.link(made.key, other.key, "blocks", effect=an_effect())
+    await jira.close(made.key, comment="Quiet since.", effect=an_effect())
+    issue = official.issue(made.key)
+    assert (issue.fields.summary, issue.fields.description) == ("Alert on it", "Why: _slow_")
+    assert sorted(issue.fields.labels) == [f"{OURS}official", "postmortem"]
+    assert issue.fields.status.statusCategory.key == "done"
+    assert [one.body for one in official.comments(made.key)] == ["Quiet since."]
+    (link,) = issue.fields.issuelinks
+    assert (link.type.outward, link.outwardIssue.key) == ("blocks", other.key)
+    (remote,) = official.remote_links(made.key)
+    assert (remote.globalId, remote.object.url) == ("hotwash/docs:1", "https://docs.example/1")
+
+
+async def test_what_is_found_after_a_crash_links_to_its_document_once(jira, official, connection):
+    report = Document("docs:2", "Postmortem", "https://docs.example/2")
+    await jira._call("POST", "/issue", {"fields": filed_alone("cut-off")})
+    effect = an_effect("cut-off", inputs={"document": report, "team": "sre"}, incident="pager:P1")
+    for _ in range(2):
+        found = await jira.find(effect)
+    assert (found.document, found.incident, found.team) == ("docs:2", "pager:P1", "sre")
+    assert [one.globalId for one in official.remote_links(found.key)] == ["hotwash/docs:2"]
+
+
+def filed_alone(token):
+    """Give an issue as it stands where the engine was killed before it did the rest."""
+    return {
+        "project": {"key": "JIRA820"},
+        "issuetype": {"name": "Task"},
+        "summary": "Alert",
+        "labels": [f"{OURS}{token}"],
+    }
 
 
 async def test_open_tickets_with_a_label_are_found(jira):

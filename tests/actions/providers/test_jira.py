@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actions.providers.jira import JiraProvider, _in_form, _wanted
+from actions.providers.jira import JiraProvider
+from actions.providers.jira_fields import in_form, wanted
 from actions.providers.jira_text import read_text, written_text
 from engine.plugins import ActionError
 from tests.fakes import FakeConnection
@@ -88,7 +89,7 @@ def test_cloud_is_told_by_the_address_unless_it_is_said(server, deployment, clou
     assert JiraProvider.options(server=server, token="t", deployment=deployment).cloud is cloud
 
 
-def test_the_last_act_of_a_human_leaves_out_our_accounts_and_applications():
+async def test_the_last_act_of_a_human_leaves_out_our_accounts_and_applications():
     def by(account, at, kind="atlassian"):
         return {"author": {"accountId": account, "accountType": kind}, "created": f"2026-03-{at:02}T09:00:00.000+0000"}
 
@@ -102,7 +103,7 @@ def test_the_last_act_of_a_human_leaves_out_our_accounts_and_applications():
         },
         "changelog": {"histories": [by("ada", 3), by("rule", 5, "app"), by("bot", 7)]},
     }
-    assert jira(accounts=["bot"])._record(raw).active_at == datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
+    assert await jira(accounts=["bot"])._active(raw) == datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
 
 
 SEVERITY = {
@@ -126,9 +127,9 @@ SEVERITY = {
     ],
 )
 def test_a_field_is_sent_in_the_form_that_its_type_has(schema, value, sent):
-    assert _in_form(_wanted({**SEVERITY, "schema": schema}), value) == sent
+    assert in_form(wanted({**SEVERITY, "schema": schema}), value, cloud=True) == sent
 
 
 def test_a_value_that_a_field_does_not_allow_is_told_with_those_it_does():
     with pytest.raises(ActionError, match="'Severity' cannot be 'Huge'; it is one of High, Low"):
-        _in_form(_wanted(SEVERITY), "Huge")
+        in_form(wanted(SEVERITY), "Huge", cloud=True)

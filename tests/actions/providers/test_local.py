@@ -138,6 +138,17 @@ async def test_a_reopened_ticket_is_not_done(local, connection):
     assert (found.done, found.closed_at, effect.emitted[0][1].type) == (False, None, "ticket.reopened")
 
 
+async def test_a_link_is_said_on_both_tickets(local, connection):
+    one, two = await filed(local, connection, "Drain it"), await filed(local, connection, "Alert on it")
+    effect = later()
+    assert (await local.link(one.key, two.key, "blocks", effect=effect)).key == one.key
+    said = {fact.subject: fact.data["comment"] for _, fact in effect.emitted}
+    assert said == {
+        one.id: f"{one.key} blocks {two.key}: Alert on it",
+        two.id: f"{one.key} blocks {two.key}: Drain it",
+    }
+
+
 async def test_an_empty_comment_is_refused(local, connection):
     await filed(local, connection)
     with pytest.raises(ActionError, match="must say something"):
