@@ -263,14 +263,17 @@ def _failed(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:
 
 
 def _questions(reader: sqlite3.Connection) -> list[dict[str, Any]]:
-    """Give the questions that nobody has answered yet, oldest first; `name` is the one they have in an inbox."""
+    """Give the questions that nobody has answered yet, oldest first; `name` is the one they have in an inbox.
+
+    A call of another workflow is pending as well, but waits for no answer.
+    """
     rows = reader.execute(
         "SELECT e.identity, e.path, e.inputs, e.created, r.uid, r.workflow,"
         " (SELECT substr(q.key, 10) FROM rows q WHERE q.connection = e.connection AND q.key LIKE 'question/%'"
         "  AND json_extract(q.data, '$.id') = e.identity) AS name,"
         " (SELECT min(w.due) FROM waits w WHERE w.run = e.run AND w.path = e.path AND w.due IS NOT NULL) AS due"
         " FROM runs r JOIN effects e ON e.run = r.id"
-        f" WHERE r.state IN ({_GOING_ON}) AND e.state = 'pending' ORDER BY e.id"
+        f" WHERE r.state IN ({_GOING_ON}) AND e.state = 'pending' AND e.action NOT LIKE 'workflow.%' ORDER BY e.id"
     ).fetchall()
     return [_question(row) for row in rows]
 

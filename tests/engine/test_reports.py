@@ -500,6 +500,17 @@ async def test_a_question_is_open_until_it_is_answered(tmp_path):
         assert reports.status(world.reader, world.now)["questions"] == []
 
 
+CALLED = "name: Called\ninputs: {n: {type: number}}\nsteps:\n  - wait: 3d\n"
+CALLS = "name: Calls\non: incident.declared\nsteps:\n  - uses: workflow.called\n    with: {n: 1}\n"
+
+
+async def test_a_workflow_that_is_called_is_no_question(tmp_path):
+    async with running(tmp_path, calls=CALLS, called=CALLED) as world:
+        await world.incident("declared", title="Slow")
+        assert len(world.runs("called")) == 1
+        assert reports.status(world.reader, world.now)["questions"] == []
+
+
 # --- what is held ---
 
 LATER = DECLARED.replace("name: Declared", "during: recipient")

@@ -6,6 +6,7 @@ need no account have kept. Only the clock moves.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -156,6 +157,12 @@ class Example(World):
     def tickets_of(self, connection: str) -> dict[str, Any]:
         """Give the tickets of one connection by key."""
         return {one.key: one for one in self.subjects("ticket") if one.id.startswith(f"{connection}:")}
+
+    def on_the_page(self, entry: Any) -> list[str]:
+        """Give the messages of an entry of the status page, oldest first."""
+        kept = json.loads((self.folder / "status" / "status.json").read_text("utf-8"))
+        (found,) = (one for one in kept["incidents"] if entry.id.endswith(one["id"]))
+        return [message["text"] for message in found["updates"]]
 
     @property
     def reviews(self) -> list[Any]:

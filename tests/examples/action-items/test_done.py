@@ -59,3 +59,20 @@ async def test_a_ticket_of_no_incident_and_one_of_no_postmortem_are_not_announce
     await done(example, "HW-1")
     await done(example, "HW-2")
     assert (example.said("#incidents"), example.runs("done")) == ([], [])
+
+
+async def test_what_nobody_owned_is_done_by_somebody_and_thanks_those_who_owned_the_others(example):
+    await example.postmortem(ROWS[0], "| Limit the retries | | | |")
+    await example.engine_says(channel=CHANNEL)
+    await done(example, "HW-2")
+    await done(example, "HW-1")
+    first, last = example.said(CHANNEL)
+    assert first == "HW-2 Limit the retries is done, thanks to somebody. 1 to go."
+    assert last.endswith("Thank you, Linus!")
+
+
+async def test_where_nobody_owned_anything_everybody_is_thanked(example):
+    await example.postmortem("| Limit the retries | | | |")
+    await example.engine_says(channel=CHANNEL)
+    await done(example, "HW-1")
+    assert example.said(CHANNEL)[0].endswith("Thank you, everybody!")

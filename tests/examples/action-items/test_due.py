@@ -69,3 +69,17 @@ async def test_what_has_no_date_or_comes_of_no_postmortem_is_left_alone(example)
     await example.does("ada", "create_ticket", title="Order pizza", due="2026-03-12", assignee="linus")
     await example.move_to_day(20, 12)
     assert (example.said("linus"), example.runs("due")) == ([], [])
+
+
+async def test_what_nobody_owns_is_the_lead_s_of_its_team(example):
+    await example.postmortem(ROW.replace("linus", ""))
+    await example.move_to_day(11, 12)
+    assert (len(example.said("grace")), example.tickets["HW-1"].assignee) == (1, None)
+
+
+async def test_the_lead_of_the_team_is_asked_and_that_of_sre_where_there_is_no_team(example):
+    await example.postmortem("| Limit the retries | edith | 2026-03-12T10:00+01:00 | |")
+    await example.does("ada", "create_ticket", title="Some day", labels=("postmortem",), due="2026-03-12T10:00+01:00")
+    await example.move_to_day(13, 14)
+    asked = [[text.split()[0] for text in example.asked(who, by="due")] for who in ("joan", "grace")]
+    assert (asked, example.tickets["HW-2"].team) == ([["HW-1"], ["HW-2"]], None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -51,3 +52,50 @@ async def test_a_row_whose_link_somebody_took_out_is_not_filed_again(example):
     path.write_text(path.read_text("utf-8").replace("HW-1", "").replace("()", ""), "utf-8")
     await example.publish("postmortem", LIMIT)
     assert len(example.tickets) == 2
+
+
+async def test_a_ticket_says_where_it_comes_from_and_is_its_incident_s_team_s_where_nobody_owns_it(example):
+    await example.postmortem("| Alert before the queue is full | | | |")
+    (ticket,), (document,) = example.tickets.values(), example.subjects("document")
+    assert (ticket.team, ticket.assignee, ticket.incident, ticket.document) == (
+        "sre",
+        None,
+        "local:INC-1",
+        document.id,
+    )
+    assert ticket.description == f"From Postmortem: Checkout is slow: {document.url}"
+
+
+async def test_a_severity_without_a_deadline_of_its_own_gets_the_longest(example):
+    await example.declare()
+    await example.resolve()
+    await example.updates(severity="sev4")
+    await example.publish("postmortem", ALERT)
+    (ticket,), (incident,) = example.tickets.values(), example.subjects("incident")
+    assert ticket.due == incident.resolved_at + timedelta(days=90)
+
+
+async def test_a_row_that_has_a_ticket_already_gets_no_other(example):
+    await example.postmortem("| Alert before the queue is full | linus | | OPS-7 |", LIMIT)
+    assert [ticket.title for ticket in example.tickets.values()] == ["Limit the retries"]
+
+
+async def test_the_same_row_of_another_postmortem_is_another_item(example):
+    await example.postmortem(ALERT)
+    await example.declare("Search is slow")
+    await example.resolve("INC-2")
+    await example.publish("search", ALERT)
+    assert [(ticket.title, ticket.incident) for ticket in example.tickets.values()] == [
+        ("Alert before the queue is full", "local:INC-1"),
+        ("Alert before the queue is full", "local:INC-2"),
+    ]
+
+
+async def test_the_table_of_another_document_is_nobody_s_to_file(example):
+    await example.postmortem()
+    path = example.document("postmortem")
+    text = path.read_text("utf-8").replace("template: postmortem", "template: notes")
+    path.with_name("notes.md").write_text(re.sub(r"(?m)^(id|effect).*: .*\n", "", text) + ALERT + "\n", "utf-8")
+    example.application.polls.look_now("markdown")
+    await example.settle()
+    assert (example.tickets, len(example.runs("file-action-items"))) == ({}, 1)

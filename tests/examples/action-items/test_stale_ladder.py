@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine.plugins import Fact
+
 ROW = "| Alert before the queue is full | linus | 2026-12-31 | |"
 
 
@@ -65,3 +67,28 @@ async def test_a_ticket_of_no_postmortem_may_lie(example):
     await example.does("ada", "create_ticket", title="Some day", assignee="linus")
     await example.move_to_day(27, 12)
     assert (example.asked("linus"), example.runs("stale-ladder")) == ([], [])
+
+
+async def test_a_ticket_that_another_workflow_closes_meanwhile_asks_nobody_further(example):
+    await example.postmortem(ROW)
+    await example.move_to_day(10, 12)
+    closed = {"done": True, "closed_at": example.now}
+    await example.happens("local", Fact("ticket.closed", example.now, "ticket", "local:HW-1", closed, own=True))
+    await example.move("5d")
+    assert (example.asked("grace"), example.states("stale-ladder")) == ([], ["stopped"])
+
+
+async def test_what_nobody_owns_is_put_to_the_lead_of_its_team_or_of_sre(example):
+    await example.postmortem("| Alert before the queue is full | | 2026-12-31 | |")
+    await example.does("ada", "create_ticket", title="Some day", labels=("postmortem",), team="payments")
+    await example.does("ada", "create_ticket", title="Other day", labels=("postmortem",))
+    await example.move_to_day(10, 12)
+    asked = [[text.split()[0] for text in example.asked(who)] for who in ("grace", "joan")]
+    assert asked == [["HW-1", "HW-3"], ["HW-2"]]
+
+
+async def test_the_climb_ends_where_there_is_nobody_above(example):
+    await example.postmortem("| Limit the retries | joan | 2026-12-31 | |")
+    await example.move_to_day(20, 12)
+    assert [len(example.asked(who)) for who in ("joan", "mary")] == [1, 1]
+    assert example.states("stale-ladder") == ["finished"]

@@ -54,3 +54,33 @@ async def test_a_warning_and_a_hiccup_declare_nothing(example):
     await example.fires("CheckoutIsDown", lasts="1m", severity="sev1")
     await example.move("1d")
     assert (incidents(example), example.said("#sre")) == ([], [])
+
+
+async def test_an_alert_that_has_ended_while_it_waited_for_its_turn_is_not_worth_a_line(example):
+    await example.does("ada", "pause", workflow="declare-from-alert")
+    await critical(example, "CheckoutIsDown", "QueueIsFull")
+    await example.ends("QueueIsFull")
+    await example.does("ada", "resume", workflow="declare-from-alert")
+    (incident,) = example.subjects("incident")
+    assert not any("QueueIsFull" in line for line in example.timeline(incident))
+    assert example.states("declare-from-alert") == ["finished", "stopped"]
+
+
+async def test_an_alert_that_ends_before_its_incident_is_declared_declares_none(example):
+    await example.does("ada", "pause", workflow="declare-from-alert")
+    await critical(example, "CheckoutIsDown")
+    await example.ends("CheckoutIsDown")
+    await example.does("ada", "resume", workflow="declare-from-alert")
+    assert (incidents(example), example.states("declare-from-alert")) == ([], ["stopped"])
+
+
+async def test_an_alert_of_no_service_is_somebody_s_to_look_at_and_no_incident(example):
+    await critical(example, "CheckoutIsDown", service=None)
+    assert (incidents(example), example.runs("declare-from-alert")) == ([], [])
+
+
+async def test_alerts_of_one_service_wait_for_one_another_and_those_of_others_do_not(example):
+    await example.does("ada", "pause", workflow="declare-from-alert")
+    await critical(example, "CheckoutIsDown", "QueueIsFull")
+    await critical(example, "SearchIsDown", service="search")
+    assert example.states("declare-from-alert") == ["held", "waiting", "held"]

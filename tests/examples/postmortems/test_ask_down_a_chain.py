@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from engine.operations import OperationError
+
 QUESTION = "Will you lead the review?"
 
 
@@ -37,3 +41,10 @@ async def test_nobody_is_asked_twice_and_the_last_no_is_the_end(example):
 async def test_an_empty_chain_asks_nobody(example):
     await start(example)
     assert [run["reason"] for run in example.runs("ask-down-a-chain")] == ["there is nobody to ask"]
+
+
+@pytest.mark.parametrize("given", [{"people": "linus"}, {"question": QUESTION}])
+async def test_without_people_or_a_question_it_does_not_start(example, given):
+    (missing,) = {"people", "question"} - given.keys()
+    with pytest.raises(OperationError, match=missing):
+        await example.does("ada", "start_workflow", workflow="ask-down-a-chain", inputs=given)

@@ -1,6 +1,8 @@
-"""A review that was not held is booked again."""
+"""A review that was not held is booked again: the same one, at another time."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 
 async def booked(example):
@@ -31,24 +33,42 @@ async def test_the_owner_is_asked_half_an_hour_after_its_end_and_not_before(exam
     assert example.asked("linus", by="review")[0].startswith("Was the review of Checkout is slow held (Tue 3 Mar 2026")
 
 
-async def test_one_that_was_not_held_is_booked_again_and_one_that_was_is_not(example):
+async def test_one_that_was_not_held_is_moved_to_another_time_and_one_that_was_is_not(example):
     await booked(example)
+    (first,) = example.reviews
     await after_the_review(example)
     await example.answers("linus", "no")
-    first, second = example.reviews
-    assert second.start > first.end
+    (moved,) = example.reviews
+    assert (moved.id, moved.start > first.end, moved.attendees) == (first.id, True, first.attendees)
+    assert example.in_office_hours(moved.start)
+    assert moved.start - example.now > timedelta(hours=20)
     await after_the_review(example)
+    assert example.asked("linus", by="review")[1].startswith("Was the review of Checkout is slow held (Wed 4 Mar 2026")
     await example.answers("linus", "yes")
     await example.move("14d")
-    assert (len(example.reviews), example.states("review"), example.said("grace", by="review")) == (2, ["finished"], [])
+    assert (example.reviews, example.states("review"), example.said("grace", by="review")) == (
+        [moved],
+        ["finished"],
+        [],
+    )
+
+
+async def test_silence_counts_as_not_held(example):
+    await booked(example)
+    (first,) = example.reviews
+    await after_the_review(example)
+    await example.move("1d")
+    assert example.reviews[0].start > first.end
 
 
 async def test_three_times_are_enough(example):
     await booked(example)
+    times = set()
     for _ in range(3):
+        times.add(example.reviews[0].start)
         await after_the_review(example)
         await example.answers("linus", "no")
-    assert len(example.reviews) == 3
+    assert (len(example.reviews), len(times)) == (1, 3)
     assert example.said("grace", by="review") == [
         "The review of Checkout is slow was booked three times and never held. Is it still wanted?"
     ]

@@ -48,3 +48,32 @@ async def test_an_open_incident_of_the_same_label_takes_the_ordinary_way(example
     await example.resolve()
     assert example.documents == ["Postmortem: A certificate ended"]
     assert (example.runs("security"), example.said("whit")) == ([], [])
+
+
+async def test_what_is_over_for_less_than_an_hour_is_not_over(example):
+    await example.declare("Tokens of checkout leaked", private=True, labels=("security",))
+    await example.resolve(stays="59m")
+    await example.does("ada", "reopen_incident", incident="INC-1")
+    await example.move("1d")
+    assert (example.documents, example.runs()) == ([], [])
+    await example.resolve(stays="1h")
+    assert example.documents == ["Security review: INC-1"]
+
+
+async def test_a_private_incident_of_another_kind_and_a_drill_leave_nothing(example):
+    await example.declare("A customer's data", private=True)
+    await example.resolve("INC-1", stays="2h")
+    await example.declare("Practice", private=True, labels=("security",), drill=True)
+    await example.resolve("INC-2", stays="2h")
+    assert (example.documents, example.runs(), example.said("whit")) == ([], [], [])
+
+
+async def test_a_reopened_incident_has_no_deadline_until_it_is_over_again_and_keeps_its_document(example):
+    await breach(example)
+    await example.does("ada", "reopen_incident", incident="INC-1")
+    await example.move("14d")
+    assert (example.said("mary"), example.states("security")) == ([], ["stopped"])
+    await example.resolve(stays="2h")
+    assert (example.documents, len(example.said("whit"))) == (["Security review: INC-1"], 2)
+    await example.move("14d")
+    assert len(example.said("mary")) == 1
