@@ -564,7 +564,6 @@ class GoogleDocs:
                     return None
                 raise
             for change in page.get("changes", ()):
-                files.pop(str(change.get("fileId")), None)
                 if not change.get("removed") and change.get("file"):
                     files[change["fileId"]] = change["file"]
             if "newStartPageToken" in page:

@@ -281,8 +281,10 @@ async def test_a_document_that_a_lagging_search_does_not_show_yet_is_found_when_
 
 async def test_the_search_is_not_trusted_but_the_file(documents, google):
     other = google.document("Somebody's")
-    google.files[other]["appProperties"] = {"hotwash_effect": "tok1"}
-    google.before = lambda method, path: google.files[other]["appProperties"].clear() if path.endswith(other) else None
+    google.files[other]["appProperties"] = {"hotwash_effect": "tok1", "hotwash_state": "whole"}
+    google.before = lambda method, path: (
+        google.files[other]["appProperties"].pop("hotwash_effect", 0) if path.endswith(other) else None
+    )
     assert await documents.find(an_effect()) is None
 
 
