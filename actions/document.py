@@ -99,6 +99,26 @@ async def append(params: AppendToDocument, ctx: Context) -> Document:
     return await ctx.documents.append(_id(params.document), params.text, heading=params.heading, effect=ctx.effect)
 
 
+class CommentOnDocument(Params):
+    """Comment on a document, for those who work on it. Its content stays as it is.
+
+    Example:
+        uses: document.comment
+        with:
+          document: ${{ document }}
+          text: "The action items are due on Friday."
+    """
+
+    document: DocumentRef = Field(description="The document, or its id.")
+    text: Text = Field(min_length=1, description="What to say.")
+
+
+@action("document.comment", CommentOnDocument, returns=Document, lasts=False)
+async def comment(params: CommentOnDocument, ctx: Context) -> Document:
+    """Hand the comment to the document provider."""
+    return await ctx.documents.comment(_id(params.document), params.text, effect=ctx.effect)
+
+
 class PublishDocument(Params):
     """Make a document no longer a draft.
 
@@ -376,4 +396,4 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-ALL = (create, append, publish, action_items, link_tickets)
+ALL = (create, append, comment, publish, action_items, link_tickets)

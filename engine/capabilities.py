@@ -246,6 +246,9 @@ class Documents(Protocol):
     async def append(self, document: str, text: str, *, heading: str | None, effect: Effect) -> Document:
         """Add Markdown at the end, or at the end of the section under `heading`."""
 
+    async def comment(self, document: str, text: str, *, effect: Effect) -> Document:
+        """Say something about it to those who work on it, beside what it says itself."""
+
     async def publish(self, document: str, *, effect: Effect) -> Document:
         """Make it no longer a draft."""
 

@@ -10,8 +10,10 @@ all, at the revision that it was composed for, and leaves a named range with the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
@@ -19,7 +21,7 @@ from actions.providers.blocks import Block, Heading, Span, blocks
 from actions.providers.google import Account, Google, GoogleOptions, Refused
 from actions.providers.google_page import Cell, Page, Sheet, read, replacing
 from actions.providers.google_template import filled, values_of
-from actions.providers.google_text import Request, inline, inserting
+from actions.providers.google_text import Request, inline, inserting, plain_blocks
 from engine.capabilities import Changes, Table, find_column
 from engine.domain import Document, Person
 from engine.plugins import (
@@ -40,6 +42,7 @@ _SCOPES = "https://www.googleapis.com/auth/"
 _FILE = "id,name,mimeType,parents,webViewLink,trashed,driveId,createdTime,appProperties,properties"
 _ID = r"^[A-Za-z0-9_-]{1,128}$"
 _PAGE = 200
+_COMMENTS = 100
 _DEEPEST = 20  #: folders above a document that are looked at
 #: Drive keeps this much of a property, in bytes of its name and its value together.
 _LONGEST_PROPERTY = 124
@@ -168,6 +171,21 @@ class GoogleDocs:
             return inserting((*lead, *blocks(text)), where or page.at_end(), mention=self._mention, token=effect.token)
 
         await self._edit(file["id"], added)
+        return await self._document(file)
+
+    @idempotent
+    async def comment(self, document: str, text: str, *, effect: Effect) -> Document:
+        """Comment on it as a whole, in plain text, unless the same comment of ours is there already.
+
+        Raises:
+            ActionError: there is no such document.
+        """
+        file = await self._existing(document)
+        said = _unmentioned(plain_blocks(blocks(text)))
+        if not await self._has_said(file["id"], said, effect.at - timedelta(minutes=1)):
+            await self._drive.call(
+                lambda api: api.comments().create(fileId=file["id"], body={"content": said}, fields="id")
+            )
         return await self._document(file)
 
     @idempotent
@@ -451,6 +469,20 @@ class GoogleDocs:
         usable = found is not None and not found.get("trashed") and found.get("mimeType") == _DOCUMENT
         return found if usable else None
 
+    async def _has_said(self, number: str, said: str, since: datetime) -> bool:
+        after = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        how = {"fields": "nextPageToken,comments(content,createdTime,author(me))", "pageSize": _COMMENTS}
+        async for page in self._drive.pages(
+            lambda api, token: api.comments().list(
+                fileId=number, startModifiedTime=after, **how, **({"pageToken": token} if token else {})
+            )
+        ):
+            for one in page.get("comments", ()):
+                ours = (one.get("author") or {}).get("me") and one.get("content") == said
+                if ours and datetime.fromisoformat(one["createdTime"]) >= since:
+                    return True
+        return False
+
     async def _existing(self, document: str) -> _Read:
         file = await self._file(document)
         if file is None:
@@ -597,6 +629,11 @@ class GoogleDocs:
 
 def _page_of_changes(token: str, how: _Read, api: Any) -> Any:
     return api.changes().list(pageToken=token, **how)
+
+
+def _unmentioned(text: str) -> str:
+    """Keep addresses in a comment from mentioning people: no title shall send anybody mail."""
+    return re.sub(r"([@+])(?=[\w.+-]+@)", "\\1\u200b", text)
 
 
 def _own(file: _Read, name: str) -> str | None:

@@ -304,6 +304,16 @@ def inline(blocks: Sequence[Block]) -> Spans:
     return joined([_flat(block) for block in blocks], Span(" "))
 
 
+def plain_blocks(blocks: Sequence[Block]) -> str:
+    """Give blocks as plain text, with the addresses of links."""
+    parts = []
+    for block in blocks:
+        items = block.items if isinstance(block, Listing) else ()
+        lines = [f"- {plain(joined([_flat(inner) for inner in item.blocks], Span(' ')))}" for item in items]
+        parts.append("\n".join(lines) if items else plain(_flat(block)))
+    return "\n\n".join(parts)
+
+
 def _as_mention(spans: Sequence[Span], mention: Mention) -> Sequence[Span]:
     """Turn a text that only names somebody into a mention, where their address is known."""
     if any(span.link for span in spans):

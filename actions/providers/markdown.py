@@ -477,6 +477,16 @@ class Markdown:
             await self._in_thread(self._edit, document, lambda page: _appended(page, text, name or None, effect.token))
         )
 
+    @findable(visible_after="0s")
+    async def comment(self, document: str, text: str, *, effect: Effect) -> Document:
+        """Add a quotation at the end of the section `Comments`, which is made where it is missing.
+
+        Raises:
+            ActionError: there is no such document.
+        """
+        quoted = "\n".join(f"> {line}".rstrip() for line in text.strip().splitlines())
+        return await self.append(document, quoted, heading="Comments", effect=effect)
+
     @idempotent
     async def publish(self, document: str, *, effect: Effect) -> Document:
         """Set the status to published. One that people have published stays as it is, and stays theirs.

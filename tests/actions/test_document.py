@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -6,12 +7,14 @@ from pydantic import ValidationError
 from actions.document import (
     ALL,
     AppendToDocument,
+    CommentOnDocument,
     CreateDocument,
     LinkTickets,
     PublishDocument,
     ReadActionItems,
     action_items,
     append,
+    comment,
     create,
     link_tickets,
     publish,
@@ -60,6 +63,32 @@ async def test_another_incident_can_be_named(ctx, incident):
     ctx.incident = INCIDENT
     made = await create.function(CreateDocument(title="T", text="x", incident=incident), ctx)
     assert made.incident == "pager:P2"
+
+
+class Told:
+    """Documents that keep whether what they made was private."""
+
+    async def create(self, title, text, *, private, **more):
+        self.private = private
+
+
+@pytest.mark.parametrize(
+    ("private", "named", "expected"), [(True, None, True), (False, None, False), (True, "pager:P2", False)]
+)
+async def test_a_document_is_as_private_as_its_incident(ctx, private, named, expected):
+    ctx.documents = Told()
+    ctx.incident = replace(INCIDENT, private=private)
+    await create.function(CreateDocument(title="T", text="x", incident=named), ctx)
+    assert ctx.documents.private is expected
+
+
+async def test_a_comment_stands_beside_the_content_once(ctx, tmp_path):
+    made = await a_document(ctx, "One.")
+    ctx.effect = an_effect("tok2")
+    for _ in range(2):
+        await comment.function(CommentOnDocument(document=made, text="Due **soon**.\n\nHurry."), ctx)
+    assert text_of(ctx, tmp_path).count("## Comments") == 1
+    assert "\n> Due **soon**.\n>\n> Hurry.\n" in text_of(ctx, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -312,6 +341,7 @@ def test_each_action_names_what_it_performs():
     assert [(one.name, one.capability, one.method) for one in ALL] == [
         ("document.create", "document", "create"),
         ("document.append", "document", "append"),
+        ("document.comment", "document", "comment"),
         ("document.publish", "document", "publish"),
         ("document.action_items", "document", "table"),
         ("document.link_tickets", "document", "set_cells"),

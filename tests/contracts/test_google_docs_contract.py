@@ -107,6 +107,8 @@ async def test_the_life_of_a_document_keeps_to_both_specifications(documents, go
     await documents.set_cells(
         document.id, COLUMNS, "ticket", {0: "[HW-1](https://t.example)"}, effect=an_effect("life3")
     )
+    for _ in range(2):
+        await documents.comment(document.id, "Due on Friday.", effect=an_effect("life5"))
     assert (await documents.publish(document.id, effect=an_effect("life4"))).published
     assert [fact.type for fact in (await documents.changes(cursor)).facts] == ["document.published"]
     assert "| Add an alert | [ada@example.com](mailto:ada@example.com) | [HW-1](https://t.example) |" in (
@@ -139,6 +141,8 @@ HEADERS = {"Authorization": "Bearer t"}
         ("PATCH", "/drive/v3/files/F", {"appProperties": "x"}),
         ("POST", "/drive/v3/files/F/copy", {"parents": "x"}),
         ("POST", "/drive/v3/files/F/permissions", {"role": ["writer"]}),
+        ("GET", "/drive/v3/files/F/comments?pageSize=many", None),
+        ("POST", "/drive/v3/files/F/comments", {"content": ["x"]}),
         ("GET", "/drive/v3/changes", None),
         ("GET", "/drive/v3/changes/startPageToken?supportsAllDrives=perhaps", None),
         ("GET", "/v1/documents/F?includeTabsContent=perhaps", None),

@@ -369,6 +369,38 @@ async def test_a_document_that_is_not_there_is_said(documents, google):
             await call
 
 
+# --- comments ---
+
+
+async def test_a_comment_is_made_once_in_plain_text_and_leaves_the_content_alone(documents, google):
+    document = await create(documents)
+    for _ in range(2):
+        text = "**Due** on Friday: see [it](https://x.example).\n\n- a\n- b"
+        await documents.comment(document.id, text, effect=an_effect("tok2"))
+    (comment,) = google.comments[number_of(document)]
+    assert comment["content"] == "Due on Friday: see it (https://x.example).\n\n- a\n- b"
+    assert await documents.text(document.id) == REPORT
+
+
+async def test_the_same_words_of_somebody_else_or_of_last_week_are_no_comment_of_ours(documents, google, connection):
+    document = await create(documents)
+    await documents.comment(document.id, "Due.", effect=an_effect("tok2"))
+    google.comments[number_of(document)][0]["author"] = {"me": False}
+    await documents.comment(document.id, "Due.", effect=an_effect("tok3"))
+    connection.clock.move(timedelta(days=7))
+    effect = an_effect("tok4")
+    effect.at = connection.clock.now()
+    await documents.comment(document.id, "Due.", effect=effect)
+    assert len(google.comments[number_of(document)]) == 3
+
+
+async def test_an_address_in_a_comment_mentions_nobody(documents, google):
+    document = await create(documents)
+    await documents.comment(document.id, "Mail from +ada@example.com, @grace", effect=an_effect("tok2"))
+    (comment,) = google.comments[number_of(document)]
+    assert comment["content"] == "Mail from +\u200bada@example.com, @grace"
+
+
 # --- the table ---
 
 
