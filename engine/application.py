@@ -52,9 +52,11 @@ class Application:
     providers: Mapping[str, Any]  #: by connection
     sources: Mapping[str, Any]  #: inbound adapters by connection
     tell: Tellers
-    disabled: Mapping[str, str] = field(default_factory=dict)  #: connections that are not used, and why
+    disabled: dict[str, str] = field(default_factory=dict)  #: connections that are not used, and why
     #: take in what a source fetched itself; give the body to answer with
     take: Callable[[Application, str, Received], Awaitable[Mapping[str, Any]]] | None = None
+    #: read the credentials again; give the connections that have others than before
+    renewing: Callable[[Application], Awaitable[Sequence[str]]] | None = None
     started: bool = False
     #: held by an operation from reading a subject to writing it, so that two people do not undo one another
     operating: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -84,6 +86,32 @@ class Application:
         """Let what is woken wait for the next start: nothing is begun but what somebody asks for."""
         self.dispatcher.resting = True
         self.executor.max_begun = 0
+
+    async def renew(self) -> Sequence[str]:
+        """Read the credentials again, as files have them now; give the connections that have others than before."""
+        async with self.operating:
+            return await self.renewing(self) if self.renewing is not None else ()
+
+    async def take_over(self, name: str, old: Sequence[Any]) -> None:
+        """Let a connection go on with its new provider and source; the old ones close when their calls have ended."""
+        provider: Any = self.providers.get(name)
+        source: Any = self.sources.get(name)
+        self.disabled.pop(name, None)
+        if self.started and hasattr(provider, "astart"):
+            await provider.astart()
+        if hasattr(source or provider, "changes") and name in self.polls.watching:
+            self.polls.watching[name] = source if hasattr(source, "changes") else provider
+        self.tell("connection.renewed", f"{name} has new credentials", connection=name)
+        self.hub.connections.look_soon(name)
+        self.keep(asyncio.create_task(self._close(name, old), name=f"close {name}"))
+        if self.started and self.take is not None and hasattr(source, "astart"):
+            await source.astart(partial(self.take, self, name))
+
+    async def _close(self, name: str, old: Sequence[Any]) -> None:
+        await self.executor.let_end(name)
+        for part in old:
+            if hasattr(part, "aclose"):
+                await part.aclose()
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Hold on to what somebody asked for until it is done; stopping waits for it."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote
 
 #: Statuses of the 4xx that say: not now (PROMISES 1.5).
 _PASSING = frozenset({408, 425, 429})
@@ -12,7 +15,43 @@ _PASSING = frozenset({408, 425, 429})
 _NOT_DONE = _PASSING | {503}
 
 
-class ActionError(Exception):
+#: A secret that is shorter is not looked for: it would be found in ordinary words.
+_SHORTEST = 8
+#: Projects whose secrets are known: one, but for tests.
+_MOST_PROJECTS = 8
+_hidden: dict[str, frozenset[str]] = {}
+_pattern: re.Pattern[str] | None = None
+
+
+def hide(project: str, secrets: Iterable[str]) -> None:
+    """Let `masked` leave out a project's secrets, beside those that it had before."""
+    global _pattern
+    known = _hidden.pop(project, frozenset()) | {one for one in secrets if len(one) >= _SHORTEST}
+    while len(_hidden) >= _MOST_PROJECTS:
+        del _hidden[next(iter(_hidden))]
+    _hidden[project] = known
+    texts = sorted({form for one in frozenset().union(*_hidden.values()) for form in _forms(one)}, key=len)
+    _pattern = re.compile("|".join(map(re.escape, reversed(texts)))) if texts else None
+
+
+def _forms(secret: str) -> set[str]:
+    """Give a secret as it may stand in a text: also quoted for JSON and for addresses."""
+    return {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}
+
+
+def masked(text: str) -> str:
+    """Give a text with stars where it holds a secret: a service may quote what it was sent."""
+    return _pattern.sub("***", text) if _pattern is not None else text
+
+
+class _Told(Exception):
+    """What is told of it holds no secret."""
+
+    def __str__(self) -> str:
+        return masked(super().__str__())
+
+
+class ActionError(_Told):
     """The action cannot be done, and trying again will not help."""
 
     def __init__(self, message: str, *, code: str = "action-failed") -> None:
@@ -20,7 +59,7 @@ class ActionError(Exception):
         self.code = code
 
 
-class RetryLater(Exception):
+class RetryLater(_Told):
     """The action did not work this time; `after` is what the service asks us to wait, in seconds.
 
     `maybe_done` says that it may have happened all the same (a time-out after sending): an effect that must not be
@@ -37,7 +76,7 @@ class RetryLater(Exception):
         self.too_often = too_often
 
 
-class ConnectionBroken(Exception):
+class ConnectionBroken(_Told):
     """The service refuses our credentials (401, 403): the whole connection is held until it works."""
 
 

@@ -102,7 +102,7 @@ class Polls:
 
     hub: Hub
     intake: Intake
-    watching: Mapping[str, Any] = field(default_factory=dict)  #: connections whose provider can say what changed
+    watching: dict[str, Any] = field(default_factory=dict)  #: connections whose provider can say what changed
     limits: Limits | None = None  #: how often connections are called
     watched: Sequence[Trigger] = ()  #: triggers of which one look speaks for every workflow
     _polls: dict[str, _Poll] = field(default_factory=dict)

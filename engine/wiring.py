@@ -28,7 +28,9 @@ from engine.calendars import Calendar
 from engine.capabilities import People
 from engine.clock import Clock, SystemClock
 from engine.config import MISSING_CREDENTIAL, Config, load_config, plugins_folder
+from engine.config.connections import ConnectionConfig, secrets_of
 from engine.domain import Person, Roster
+from engine.faults import masked
 from engine.log import Tell, Tellers
 from engine.plugins import Action, ActionError, Catalogue, Declaration, Effect, Storage, Trigger
 from engine.problems import Problem, ProblemError, Span, declare
@@ -275,6 +277,7 @@ def build(
     tell: Tell | None = None,
     providers: Mapping[str, Any] | None = None,
     dry_run: bool = False,
+    environ: Mapping[str, str] | None = None,
 ) -> Application:
     """Put the parts together around the project's database, which is created or upgraded, and locked.
 
@@ -285,6 +288,7 @@ def build(
         tell: who is told what happens.
         providers: providers to use in place of those that the configuration names, by connection.
         dry_run: every run that begins is a dry one, and live ones rest: nothing goes out.
+        environ: where credentials are looked up again; the process's environment.
 
     Raises:
         AlreadyRunning: another engine works on the database.
@@ -299,12 +303,13 @@ def build(
     with opening(database):
         lock.take()
     try:
-        tellers = Tellers(*([tell] if tell else []))
+        tellers = Tellers(*([tell] if tell else []), mask=masked)
         with opening(database):
             saved = schema.prepare(database)
         if saved is not None:
             tellers("store.upgraded", f"the database was upgraded; as it was before, it is kept as {saved}")
         assembly = _Assembly(config, catalogue, clock or SystemClock(), tellers, lock)
+        assembly.environ = os.environ if environ is None else environ
         return assembly.application(database, providers or {}, dry_run)
     except BaseException:
         lock.release()
@@ -333,7 +338,7 @@ def open_application(
     wrong = [one for one in problems if not (incomplete and one.code == MISSING_CREDENTIAL)]
     if config is None or any(problem.severity == "error" for problem in wrong):
         raise ProblemError(*problems)
-    return build(config, known, clock=clock, tell=tell, providers=providers, dry_run=dry_run)
+    return build(config, known, clock=clock, tell=tell, providers=providers, dry_run=dry_run, environ=environ)
 
 
 def database_path(config: Config) -> Path:
@@ -357,9 +362,14 @@ class _Assembly:
     """Builds the parts in the order in which they need one another."""
 
     def __init__(self, config: Config, catalogue: Catalogue, clock: Clock, tell: Tellers, lock: Lock) -> None:
-        self.config, self.catalogue, self.clock, self.tell, self.lock = config, catalogue, clock, tell, lock
+        self.catalogue, self.clock, self.tell, self.lock = catalogue, clock, tell, lock
         self.providers: dict[str, Any] = {}
         self.sources: dict[str, Any] = {}
+        self.given: Mapping[str, Any] = {}
+        self.opened: tuple[Journal, sqlite3.Connection]
+        self.connections = dict(config.connections)
+        self.config = replace(config, connections=self.connections)
+        self.environ: Mapping[str, str] = os.environ
         self.record: Record
 
     def application(self, database: Path, given: Mapping[str, Any], dry_run: bool) -> Application:
@@ -441,6 +451,7 @@ class _Assembly:
             self.tell,
             disabled,
             answer,
+            self.renew,
         )
 
     def _watched(self) -> list[Trigger]:
@@ -464,18 +475,40 @@ class _Assembly:
 
     def _connect(self, journal: Journal, rows: sqlite3.Connection, given: Mapping[str, Any]) -> None:
         first = self.config.use["people"]  # others ask it who somebody is
+        self.given, self.opened = given, (journal, rows)
         for name, one in sorted(self.config.connections.items(), key=lambda pair: pair[0] != first):
-            if one.disabled is not None or (one.by_default and name not in self.config.use.values()):
+            if one.disabled is None and not (one.by_default and name not in self.config.use.values()):
+                self._build(name, one)
+
+    def _build(self, name: str, one: ConnectionConfig) -> None:
+        """Make a connection's provider and source, in place of those that it had."""
+        connection = _Connection(self, name, _Rows(*self.opened, name))
+        declared = self.catalogue.providers.get(one.provider)
+        if name in self.given:
+            self.providers[name] = self.given[name]
+        elif declared is not None and one.options is not None:
+            self.providers[name] = declared.build(one.options, connection)
+        inbound = self.catalogue.sources.get(one.provider)
+        if inbound is not None and one.source_options is not None:
+            self.sources[name] = inbound.build(one.source_options, connection, self.providers.get(name))
+
+    async def renew(self, application: Application) -> list[str]:
+        """Take up the credentials as they are now; give the connections that have others than before.
+
+        Calls that are under way end with the old ones. What else hotwash.yaml says counts from the next start on.
+        """
+        config, _ = load_config(self.config.folder, self.catalogue, self.environ)
+        renewed = []
+        for name, one in (config.connections if config is not None else {}).items():
+            before = self.config.connections.get(name)
+            if before is None or name in self.given or not _has_other_secrets(before, one):
                 continue
-            connection = _Connection(self, name, _Rows(journal, rows, name))
-            declared = self.catalogue.providers.get(one.provider)
-            if name in given:
-                self.providers[name] = given[name]
-            elif declared is not None and one.options is not None:
-                self.providers[name] = declared.build(one.options, connection)
-            inbound = self.catalogue.sources.get(one.provider)
-            if inbound is not None and one.source_options is not None:
-                self.sources[name] = inbound.build(one.source_options, connection, self.providers.get(name))
+            old = [part for part in (self.providers.get(name), self.sources.get(name)) if part is not None]
+            self.connections[name] = one
+            self._build(name, one)
+            await application.take_over(name, old)
+            renewed.append(name)
+        return renewed
 
     def _serve(self, capability: str, named: str | None) -> tuple[str, Any]:
         name = named or self.config.use[capability]
@@ -605,6 +638,13 @@ class _Bare:
 
     def hides(self, effect: Effect) -> bool:
         return True
+
+
+def _has_other_secrets(before: ConnectionConfig, now: ConnectionConfig) -> bool:
+    """Whether the credentials of a connection that could be used are others now, or there at last."""
+    if now.disabled is not None or now.provider != before.provider:
+        return False
+    return before.disabled is not None or secrets_of([before]) != secrets_of([now])
 
 
 _SCANNED = """

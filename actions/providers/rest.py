@@ -21,6 +21,7 @@ MOST_SKEW = 60.0
 MOST_PAGES = 100
 #: Of what a vendor says about a refusal, so much is shown.
 MOST_SAID = 300
+_LONG = 20  #: characters from which on a word of a header may be a credential
 _LONGEST_CONNECT = 10  #: seconds; before the connection stands nothing was sent
 
 Query = Mapping[str, str | list[str]]
@@ -187,6 +188,8 @@ class Rest:
 
     def _refusal(self, asked: str, status: int, content: bytes) -> str:
         said = _said(content)
+        for word in (word for value in self._headers.values() for word in value.split()):
+            said = said.replace(word, "***") if len(word) >= _LONG else said  # credentials as they were sent
         return f"{self._vendor} answered {asked} with {status}" + (f": {said}" if said else "")
 
 

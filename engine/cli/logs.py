@@ -15,6 +15,7 @@ from typing import Any, Literal, TextIO
 from engine.cli import output
 from engine.cli.output import safe
 from engine.clock import Clock
+from engine.faults import masked
 from engine.problems import Problem
 
 Form = Literal["text", "json"]
@@ -90,8 +91,8 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         facts: dict[str, Any] = {}
         if record.exc_info:
-            facts["traceback"] = logging.Formatter().formatException(record.exc_info)
-        self._log(f"library.{record.name}", record.getMessage(), **facts)
+            facts["traceback"] = masked(logging.Formatter().formatException(record.exc_info))
+        self._log(f"library.{record.name}", masked(record.getMessage()), **facts)
 
 
 def _text_line(at: datetime, event: str, sentence: str, facts: dict[str, Any]) -> str:

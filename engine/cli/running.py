@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -113,8 +113,9 @@ async def _serve(
         application.tell("engine.started", f"listening on {address}, {_loaded(application)}{dry}", address=address)
         watching = asyncio.create_task(_watch(application, files, log, stopping), name="watch files")
         placing = asyncio.create_task(stay_together(stopping), name="one processor")
+        renewing = asyncio.create_task(_renew(application, stopping), name="watch credentials")
         await stopping.wait()
-        await asyncio.gather(watching, placing)
+        await asyncio.gather(watching, placing, renewing)
 
 
 def _loaded(application: Application) -> str:
@@ -257,6 +258,36 @@ async def _watch(application: Application, files: _Files, log: logs.Log, stoppin
     async for _ in watch:
         if files.changed():
             await _reload(application, log)
+
+
+async def _renew(application: Application, stopping: asyncio.Event) -> None:
+    """Take up credentials whose file has changed, until the engine is told to stop."""
+    from engine.config.environment import ENVIRONMENT_FILE
+
+    config = application.config
+    paths = (config.folder / ENVIRONMENT_FILE, *config.credentials)
+    seen = _stamps(paths)
+    while not stopping.is_set():
+        await _told_within(stopping, LOOK / 1000)
+        before, seen = seen, _stamps(paths)
+        if seen == before:
+            continue
+        try:
+            await application.renew()
+        except Exception as error:  # noqa: BLE001  a file that is half written must not end the engine
+            application.tell("credentials.unread", f"the credentials cannot be read: {type(error).__name__}: {error}")
+
+
+def _stamps(paths: Iterable[Path]) -> list[tuple[int, int, int] | None]:
+    return [_stamp(path) for path in paths]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size, about.st_ino
 
 
 async def _reload(application: Application, log: logs.Log) -> None:

@@ -23,6 +23,7 @@ from engine.config.environment import read_environment
 from engine.config.people import UNKNOWN_NAME, read_people
 from engine.config.reader import BAD_SETTING, MISSING_CREDENTIAL, MISSING_FILE, Reader, References
 from engine.domain import Roster
+from engine.faults import hide
 from engine.plugins import Catalogue
 from engine.problems import Problem, Span, declare, sort
 from engine.workflow import source
@@ -98,6 +99,7 @@ class Config:
     retention: Mapping[str, Duration]  #: how long things are kept, as far as it is configured
     limits: Limits
     files: tuple[Path, ...]  #: hotwash.yaml, the people file, and whatever else it was read from
+    credentials: tuple[Path, ...] = ()  #: where credentials are read from, whether they are there or not
 
     @property
     def default_calendar(self) -> Calendar:
@@ -150,6 +152,8 @@ def load_config(folder: Path, catalogue: Catalogue, environ: Mapping[str, str]) 
         config = project.read()
     except source.Enough:
         config = None
+    if config is not None:
+        hide(str(folder), connecting.secrets_of(config.connections.values()))
     problems = sort([*problems, *wrong, *project.problems])
     hindered = any(problem.severity == "error" and problem.code != MISSING_CREDENTIAL for problem in problems)
     return (None if hindered else config), problems
@@ -225,6 +229,7 @@ class _Project:
             retention=self._retention(),
             limits=self._limits(),
             files=tuple(self.read_from),
+            credentials=self.reader.files,
         )
 
     def _named(self, key: str, what: str) -> Iterable[tuple[str, Entry]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -343,6 +344,41 @@ def _keys(model: type[Options]) -> dict[str, Any]:
 def is_secret(annotation: Any) -> bool:
     """Whether the values of an option are secret."""
     return annotation is Secret or any(is_secret(argument) for argument in get_args(annotation))
+
+
+def secrets_of(connections: Iterable[ConnectionConfig]) -> set[str]:
+    """Give every text that is secret in the options of connections."""
+    models = [model for one in connections for model in (one.options, one.source_options) if model is not None]
+    return {
+        text
+        for model in models
+        for name, field in type(model).model_fields.items()
+        if is_secret(field.annotation)
+        for text in _secret_texts(getattr(model, name))
+    }
+
+
+def _secret_texts(value: Any) -> Iterable[str]:
+    match value:
+        case str():
+            yield value
+            yield from _keys_in(value)
+        case Mapping():
+            yield from (text for item in value.values() for text in _secret_texts(item))
+        case list() | tuple():
+            yield from (text for item in value for text in _secret_texts(item))
+
+
+def _keys_in(text: str) -> Iterable[str]:
+    """Yield what is secret in credentials that are JSON: tokens, secrets, and each line of a private key."""
+    try:
+        found = json.loads(text) if text.lstrip().startswith("{") else None
+    except ValueError:
+        return
+    for name, value in (found or {}).items():
+        if isinstance(value, str) and re.search("key|secret|token", name) and not value.startswith("http"):
+            yield value
+            yield from (line for line in value.splitlines() if "-----" not in line)
 
 
 def _texts(node: Node, value: Any) -> Iterable[tuple[Scalar, str]]:

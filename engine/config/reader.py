@@ -76,6 +76,7 @@ class References:
 
     folder: Path
     environ: Mapping[str, str] = field(repr=False)
+    files: list[Path] = field(default_factory=list)  #: that were asked for
 
     def look_up(self, name: str) -> str:
         """Give what a reference stands for.
@@ -99,6 +100,7 @@ class References:
     def _file(self, name: str) -> str:
         if not name:
             raise ValueError("'${file:}' names no file")
+        self.files.append(self.folder / name)
         try:
             data = source.read_file(self.folder / name, _MOST_BYTES)
             text = data.decode("utf-8").rstrip("\r\n")
@@ -124,6 +126,11 @@ class Reader:
         self.references = references
         self.problems: list[Problem] = []
         self._resolved: dict[str, str] = {}  #: references by what they stand for
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that references named so far."""
+        return tuple(dict.fromkeys(self.references.files)) if self.references is not None else ()
 
     def add(
         self, code: str, message: str, at: Span | Node, hint: str | None = None, severity: Severity = "error"

@@ -10,6 +10,7 @@ from pydantic import Field
 from engine.application import Application
 from engine.config.connections import ConnectionConfig, is_secret
 from engine.domain import Person
+from engine.faults import masked
 from engine.operations.base import Done, Inputs, NotFound
 from engine.plugins import ActionError, ConnectionBroken, RetryLater
 from engine.problems import did_you_mean
@@ -38,6 +39,9 @@ async def check_connections(application: Application, actor: Person, params: Che
     wanted = [
         one for name, one in known.items() if (name == params.connection if params.connection else not one.by_default)
     ]
+    await application.renew()
+    known = application.config.connections
+    wanted = [known[one.name] for one in wanted]
     problems = await asyncio.gather(*(_problem(application, one) for one in wanted))
     lines = [_line(application, one, problem) for one, problem in zip(wanted, problems, strict=True)]
     wrong = sum(problem is not None for problem in problems)
@@ -97,5 +101,5 @@ async def _problem(application: Application, one: ConnectionConfig) -> str | Non
     except TimeoutError:
         return f"it gave no answer within {LONGEST:g} seconds"
     except Exception as error:  # noqa: BLE001  whatever a vendor's client raises is the answer
-        return f"{type(error).__name__}: {error}"
-    return found
+        return masked(f"{type(error).__name__}: {error}")
+    return masked(found) if found is not None else None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from engine.plugins import ConnectionBroken
+from engine.plugins import ActionError, ConnectionBroken
 from engine.runs.commands import Held
 from engine.runs.rows import wake
 from engine.store.codec import instant, micros
@@ -203,6 +203,8 @@ class Connections:
                     await check()
         except ConnectionBroken as error:
             await self.refused(name, error)
+        except ActionError:  # it was asked something else than it takes, by somebody whom it knows
+            await self.let_in(name)
         except Exception as error:  # noqa: BLE001  whatever a vendor's client raises, no answer changes nothing
             self.hub.tell("connection.unseen", f"{name} could not be looked at: {error}", connection=name)
         else:

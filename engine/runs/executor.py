@@ -12,6 +12,7 @@ import dataclasses
 import inspect
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -22,6 +23,7 @@ from pydantic import ValidationError
 from engine import subjects
 from engine.calendars import Duration, add
 from engine.domain import Event
+from engine.faults import masked
 from engine.plugins import (
     Action,
     ActionError,
@@ -600,7 +602,7 @@ class Executor:
             case TimeoutError():
                 message, code = "no answer within the time-out", "timeout"
             case _:
-                message, code = f"{type(error).__name__}: {error}", "action-crashed"
+                message, code = masked(f"{type(error).__name__}: {error}"), "action-crashed"
                 self._tell(active, "effect.crashed", f"{step.id}: {message}")
         kind = self._class_of(step, self._params(step, checked)) if doubtful else None
         if kind is EffectClass.AT_MOST_ONCE and step.on_unknown != "repeat":
@@ -661,7 +663,9 @@ class Executor:
         leaf = Leaf("intent", identity=identity, attempt=effect.attempt)
         try:
             outputs = outputs_of_result(step.action, outcome)
-            text = dumps(outputs)
+            whole = dumps(outputs)
+            text = masked(whole)
+            outputs = outputs if text == whole else loads(text)
         except (TypeError, ValueError, AttributeError) as error:
             return self._failure(step, leaf, path, f"its output cannot be kept: {error}", "bad-output", True)
         if len(text) > MAX_OUTPUT:
@@ -747,6 +751,16 @@ class Executor:
             self._lines[connection] = asyncio.Semaphore(self.max_calls)
         return self._lines[connection]
 
+    async def let_end(self, connection: str) -> None:
+        """Return when the calls on a connection that are under way have ended, or have taken long enough to."""
+        line = self._lines.pop(connection, None)  # new ones have a line of their own
+        if line is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ATTEMPT_TIMEOUT):
+                for _ in range(self.max_calls):
+                    await line.acquire()
+
     async def _turn_of(self, connection: str, who: str) -> datetime | None:
         """Give until when a connection is not to be read from; None where it may be now."""
         if self.hub.connections.rests(connection):
@@ -778,7 +792,7 @@ class Executor:
             self.hub.tell("lookup.unanswered", f"{command.name}(): {error}", run=active.run.uid)
             return self._rest(active, command.path, await self._later(connection, error))
         except Exception as error:  # noqa: BLE001  whatever a vendor's client raises, the step fails with it
-            fault = {"message": f"{command.name}(): {error}", "step": command.path, "code": "lookup-failed"}
+            fault = {"message": masked(f"{command.name}(): {error}"), "step": command.path, "code": "lookup-failed"}
             return Result([Record(command.path, "failed", {"error": fault})])
         return Result([Record(command.path, "lookup", {"call": call, "answer": answer})])
 
