@@ -18,6 +18,7 @@ from pydantic import field_validator
 
 from actions.providers.google import Refused
 from actions.providers.google_events import (
+    BRIDGE,
     INCIDENT,
     MADE,
     MOVED,
@@ -309,6 +310,8 @@ class GoogleCalendar:
 
     def _fact(self, event: Event) -> Fact | None:
         """Give what an event says of a review; None where it is no review of ours."""
+        if BRIDGE in properties_of(event):
+            return None
         subject = self._subject(event["id"])
         known: Review | None = self._connection.storage.subject("review", subject)
         if MADE not in properties_of(event) and known is None:

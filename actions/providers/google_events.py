@@ -21,8 +21,9 @@ SCOPES = (
     "https://www.googleapis.com/auth/calendar.events",
     "https://www.googleapis.com/auth/calendar.freebusy",
 )
-#: Names of private properties: the token of the effect that made an event, and of those that moved it.
-MADE, MOVED, INCIDENT = "hotwash", "hotwash-moved", "hotwash-incident"
+#: Names of private properties: the token of the effect that made an event, and of those that moved it; the incident that
+#: it is about; and what an event has that is no review but a bridge.
+MADE, MOVED, INCIDENT, BRIDGE = "hotwash", "hotwash-moved", "hotwash-incident", "hotwash-bridge"
 #: The most events of a page that Google gives.
 _PAGE = 2500
 _MAY_WRITE = ("owner", "writer")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actions.providers.google_events import (
+    BRIDGE,
     INCIDENT,
     Event,
     Events,
@@ -93,7 +94,7 @@ class GoogleMeet:
             "conferenceData": conference(effect.token),
             **times(effect.at, calendars.add(effect.at, self._length, calendars.WEEKDAYS_9_TO_5), self._zone),
         }
-        event = await self._events.insert(effect.token, body, {INCIDENT: incident})
+        event = await self._events.insert(effect.token, body, {INCIDENT: incident, BRIDGE: "1"})
         if video_of(event) is None and event.get("status") != "cancelled":
             raise self._no_link(event)
         return self._told(event, effect)

@@ -676,7 +676,8 @@ def _as_told(captured: Sequence[Entry]) -> Iterator[Entry]:
         what = by_id.get(one.about) if one.kind in ("reaction", "pin") else None
         excerpt = " ".join(what.text.split()) if what is not None else ""
         if excerpt:
-            excerpt = f": “{excerpt if len(excerpt) <= _EXCERPT else excerpt[: _EXCERPT - 1] + '…'}”"
+            joint = " to" if one.kind == "reaction" else ":"
+            excerpt = f"{joint} “{excerpt if len(excerpt) <= _EXCERPT else excerpt[: _EXCERPT - 1] + '…'}”"
         if one.withdrawn is not None:
             yield replace(one, text=f"{one.text}{excerpt} (taken back)" if one.text else "(a message that was deleted)")
         else:
@@ -702,7 +703,7 @@ def _titled(result: Mapping[str, Any]) -> str:
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     parts = [
         f"{name} {before.get(name) or 'unknown'} → {after.get(name) or 'unknown'}"
-        for name in ("severity", "title", "channel")
+        for name in ("severity", "title")
         if before.get(name) != after.get(name)
     ]
     roles = after.get("roles") or {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actions.providers.google_calendar import GoogleCalendarProvider
 from actions.providers.google_events import event_id
 from actions.providers.google_meet import GoogleMeetProvider
 from engine.plugins import ActionError, RetryLater
@@ -104,3 +105,13 @@ async def test_a_bridge_that_is_not_there_is_told(meet):
 async def test_the_check_reads_the_calendar(meet, google):
     assert await meet.check() is None
     assert google.requests == ["list"]
+
+
+async def test_a_bridge_is_no_review_of_the_calendar_that_it_stands_in(meet, google, connection):
+    options = {"credentials": service_account(f"{google.address}/token"), "subject": SELF, "api": google.address}
+    calendar = GoogleCalendarProvider.build(GoogleCalendarProvider.options(**options), connection)
+    stock = await calendar.changes(None)
+    bridge = await opened(meet)
+    await meet.end(bridge.id, effect=an_effect())
+    assert (await calendar.changes(stock.cursor)).facts == []
+    await calendar.aclose()

@@ -100,11 +100,11 @@ async def test_a_reaction_and_a_pin_say_what_they_are_on_until_they_are_taken_ba
     pinned = {"type": "message", "channel": "C9", "message": {"ts": ts}}
     await slack.event("pin_added", user="UGRACE", channel_id="C9", item=pinned, event_ts=TS)
     assert slack.captured()[1:] == [
-        "reacted with :eyes:: “the queue is full”",
+        "reacted with :eyes: to “the queue is full”",
         "pinned a message: “the queue is full”",
     ]
     await slack.event("reaction_removed", user="UGRACE", reaction="eyes", item=item, event_ts="1772442120.000000")
-    assert slack.captured()[1] == "reacted with :eyes:: “the queue is full” (taken back)"
+    assert slack.captured()[1] == "reacted with :eyes: to “the queue is full” (taken back)"
 
 
 async def test_who_comes_and_goes_is_there_once_however_slack_tells_of_it(slack):

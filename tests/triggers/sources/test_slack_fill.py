@@ -67,8 +67,8 @@ async def test_what_was_edited_deleted_and_reacted_to_meanwhile_shows_in_the_rec
         await slack.world.restart()
         assert sorted(slack.captured()) == [
             "(a message that was deleted)",
-            "reacted with :bulb:: “the queue is full”",
-            "reacted with :eyes:: “the queue is full” (taken back)",
+            "reacted with :bulb: to “the queue is full”",
+            "reacted with :eyes: to “the queue is full” (taken back)",
             "the queue is full (edited)",
         ]
 
