@@ -40,7 +40,11 @@ async def create(params: CreateMeeting, ctx: Context) -> Meeting:
     incident = ctx.incident if params.incident is None else await named_incident(params.incident, ctx)
     people = list({person.id: person for person in map(ctx.people.join, params.people)}.values())
     return await ctx.meetings.create(
-        params.title, people=people, incident=incident.id if incident else None, effect=ctx.effect
+        params.title,
+        people=people,
+        incident=incident.id if incident else None,
+        private=incident is not None and ctx.is_private(incident.id),
+        effect=ctx.effect,
     )
 
 

@@ -444,8 +444,13 @@ class Meetings(Protocol):
     `find` included.
     """
 
-    async def create(self, title: str, *, people: Sequence[Person], incident: str | None, effect: Effect) -> Meeting:
-        """Open a meeting that can be joined at once; `people` are invited where the service invites."""
+    async def create(
+        self, title: str, *, people: Sequence[Person], incident: str | None, private: bool = False, effect: Effect
+    ) -> Meeting:
+        """Open a meeting that can be joined at once; `people` are invited where the service invites.
+
+        Where it is `private`, what it is about is shown to none but those invited.
+        """
 
     async def end(self, meeting: str, *, effect: Effect) -> Meeting:
         """End a meeting as far as the service lets it be ended. One that was ended stays so."""

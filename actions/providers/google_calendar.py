@@ -325,7 +325,7 @@ class GoogleCalendar:
         before = {person.id for person in known.declined} if known is not None else set()
         new = tuple(person for person in review.declined if person.id not in before)
         return Fact(
-            "review.updated",
+            "review.updated" if known is not None else "review.scheduled",  # seen before its effect's result is kept
             time,
             "review",
             subject,

@@ -79,7 +79,9 @@ class GoogleMeet:
         await self._events.google.aclose()
 
     @native
-    async def create(self, title: str, *, people: Sequence[Person], incident: str | None, effect: Effect) -> Meeting:
+    async def create(
+        self, title: str, *, people: Sequence[Person], incident: str | None, private: bool = False, effect: Effect
+    ) -> Meeting:
         """Make the event with its link. One that this effect made before is given as it is.
 
         Raises:

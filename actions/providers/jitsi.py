@@ -49,10 +49,15 @@ class JitsiMeetings:
         self._connection = connection
 
     @own_rows
-    async def create(self, title: str, *, people: Sequence[Person], incident: str | None, effect: Effect) -> Meeting:
-        """Make up a room that nobody can guess. Jitsi invites nobody: everybody joins by the link."""
+    async def create(
+        self, title: str, *, people: Sequence[Person], incident: str | None, private: bool = False, effect: Effect
+    ) -> Meeting:
+        """Make up a room that nobody can guess. Jitsi invites nobody: everybody joins by the link.
+
+        The link of one that is private says nothing of its title.
+        """
         room = "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
-        slug = _slug(title)
+        slug = "" if private else _slug(title)
         url = f"{self._server}/{slug}-{room}" if slug else f"{self._server}/{room}"
         made = Meeting(self._subject(effect.token), title, url, incident, created_at=effect.at)
         return self._keep(made, effect)

@@ -25,6 +25,7 @@ class FakeCalendar:
         self.reviews = {review.id: review for review in reviews}
         self.created, self.moves, self.cancelled = [], [], []
         self.asked_without = None
+        self.unreached = ()
 
     async def busy(self, people, start, end, *, without=None):
         self.asked_without = without
@@ -32,7 +33,8 @@ class FakeCalendar:
 
     async def create(self, title, start, end, **more):
         self.created.append((title, start, end, more))
-        return Review(f"ics:{more['effect'].token}", title, start, end, attendees=tuple(more["attendees"]))
+        review = Review(f"ics:{more['effect'].token}", title, start, end, attendees=tuple(more["attendees"]))
+        return replace(review, left_out=tuple(self.unreached))
 
     async def reschedule(self, review, start, end, *, timezone, effect):
         self.moves.append(review)
@@ -428,3 +430,10 @@ async def test_the_review_of_a_private_incident_is_private():
         incident = Incident("pager:P1", "P1", "Theft", private=private)
         await booked(desk(calendar, incident=incident), ADA)
         assert calendar.created[0][3]["private"] is private
+
+
+async def test_whom_the_calendar_could_not_invite_is_left_out_beside_whom_nobody_knows():
+    calendar = FakeCalendar(ada=[])
+    calendar.unreached = [GRACE]
+    stranger = Person("slack:U1", "Stranger")
+    assert (await booked(desk(calendar), ADA, GRACE, stranger)).left_out == (stranger, GRACE)

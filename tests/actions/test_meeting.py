@@ -21,8 +21,8 @@ class FakeMeetings:
     def __init__(self):
         self.told = []
 
-    async def create(self, title, *, people, incident, effect):
-        self.told.append((title, people, incident))
+    async def create(self, title, *, people, incident, private, effect):
+        self.told.append((title, people, incident, private))
         return MEETING
 
     async def end(self, meeting, *, effect):
@@ -42,7 +42,13 @@ def desk(incident=INCIDENT):
 async def test_a_meeting_is_opened_for_the_runs_incident():
     ctx = desk()
     assert await create.function(CreateMeeting(title="Bridge", people=[ADA, ADA]), ctx) == MEETING
-    assert ctx.meetings.told == [("Bridge", [ADA], "pager:P1")]
+    assert ctx.meetings.told == [("Bridge", [ADA], "pager:P1", False)]
+
+
+async def test_the_meeting_of_a_private_incident_is_private():
+    ctx = desk(dataclasses.replace(INCIDENT, private=True))
+    await create.function(CreateMeeting(title="Bridge"), ctx)
+    assert ctx.meetings.told[0][3] is True
 
 
 @pytest.mark.parametrize(

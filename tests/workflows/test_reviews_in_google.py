@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from engine import operations
 from engine.config import library
 from engine.testing import MovableClock, RecordingChat, World
 from engine.wiring import open_application
@@ -116,6 +117,17 @@ async def test_a_review_is_booked_where_everybody_is_free_at_work_and_moved_when
         assert [run["state"] for run in world.runs("declined-review")] == ["finished"]
 
 
+async def test_two_who_decline_one_after_the_other_move_it_once(desk):
+    async with await desk.start() as world:
+        await desk.incident_is_over(world)
+        for guest in ("ada@example.com", "grace@example.com"):
+            desk.google.answers(guest, "declined")
+            await world.move("6m")
+        await world.move("1h")
+        assert desk.google.requests.count("patch") == 1
+        assert [run["state"] for run in world.runs("declined-review")] == ["finished"]
+
+
 async def test_one_that_is_accepted_and_one_that_is_only_declined_by_mistake_stay_where_they_are(desk):
     async with await desk.start() as world:
         await desk.incident_is_over(world)
@@ -218,3 +230,18 @@ async def test_a_scope_that_is_missing_holds_the_connection_until_it_is_granted(
         assert any("work is held" in text and "Domain-wide delegation" in text for _, text in world.told)
         await world.move("2h")
         assert len(desk.google.events) == 1
+
+
+async def test_doctor_tries_token_scopes_and_calendar_and_says_who_grants_what_is_missing(desk):
+    async with await desk.start() as world:
+
+        async def says():
+            done = await operations.perform(world.application, "check_connections", {"connection": "work"}, "ada")
+            return done.data["connections"][0]["problem"]
+
+        assert await says() is None
+        desk.google.faults.append(Fault("freebusy", 403, "insufficientPermissions"))
+        told = await says()
+        assert "answered calendar.freebusy.query with 403 insufficientPermissions" in told
+        assert "a Workspace administrator lets client" in told
+        assert "https://www.googleapis.com/auth/calendar.freebusy in the Admin console" in told

@@ -218,9 +218,14 @@ async def test_what_was_not_booked_is_not_found(work, google):
 
 
 async def test_of_two_that_want_the_same_time_at_once_one_looks_again(work, google):
-    done = await asyncio.gather(booked(work), booked(work, an_effect("tok2")), return_exceptions=True)
-    kinds = sorted(type(one).__name__ for one in done)
-    assert (kinds, len(google.events)) == (["RetryLater", "Review"], 1)
+    both_looked = asyncio.Event()
+    google.faults.append(Fault("freebusy", late=both_looked))  # the first one knows already that everybody is free
+    tasks = [asyncio.create_task(booked(work, an_effect(token))) for token in ("tok1", "tok2")]
+    await asyncio.wait(tasks[1:], timeout=0.2)
+    both_looked.set()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one).__name__ for one in done] == ["Review", "RetryLater"]
+    assert len(google.events) == 1
 
 
 # --- moving and calling off ------------------------------------------------------------------------------------------
@@ -284,11 +289,12 @@ async def test_answers_are_read_since_the_last_look_and_others_events_are_passed
     review = await booked(work, optional=[LINUS])
     google.other_event()
     looked = await work.changes(stock.cursor)
-    assert [fact.subject for fact in looked.facts] == [review.id]
+    assert [(fact.type, fact.subject) for fact in looked.facts] == [("review.scheduled", review.id)]
     connection.storage.records["review"] = [review]
     google.answers("ada@example.com", "declined", event_id("tok1"))
     google.answers("linus@example.com", "accepted", event_id("tok1"))
     (fact,) = (await work.changes(looked.cursor)).facts
+    assert fact.type == "review.updated"
     assert (fact.fields["declined"], fact.fields["accepted"], fact.actor, fact.own) == ((ADA,), (LINUS,), ADA, False)
 
 

@@ -21,9 +21,9 @@ def jitsi(connection):
     return Jitsi.build(Jitsi.options(server="https://meet.example.com/"), connection)
 
 
-async def opened(jitsi, connection, token="tok1", title="P1 Die Warteschlange läuft über"):
+async def opened(jitsi, connection, token="tok1", title="P1 Die Warteschlange läuft über", **more):
     effect = an_effect(token)
-    made = await jitsi.create(title, people=[ADA], incident="pager:P1", effect=effect)
+    made = await jitsi.create(title, people=[ADA], incident="pager:P1", effect=effect, **more)
     connection.storage.apply(effect)
     return made, effect
 
@@ -37,8 +37,9 @@ async def test_a_room_has_the_title_in_its_link_and_130_bits_that_nobody_guesses
     assert made.url != other.url
 
 
-async def test_a_title_that_no_link_can_hold_is_left_out_of_it(jitsi, connection):
-    made, _ = await opened(jitsi, connection, title="待ち行列 /../?#")
+@pytest.mark.parametrize("more", [{"title": "待ち行列 /../?#"}, {"private": True}])
+async def test_a_title_that_no_link_can_hold_and_one_that_is_private_are_left_out_of_it(jitsi, connection, more):
+    made, _ = await opened(jitsi, connection, **more)
     assert len(made.url.removeprefix("https://meet.example.com/")) == 26
 
 

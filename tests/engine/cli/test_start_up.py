@@ -17,6 +17,7 @@ SHIPPED = ROOT / "workflows"
 #: What runs workflows and serves; what asks vendors; what a plain project has no use for.
 APPLICATION = {"sqlalchemy", "alembic", "starlette", "uvicorn", "anyio", "engine.application", "engine.runs.executor"}
 VENDORS = {"aiohttp", "icalendar", "recurring_ical_events", "holidays", "jsonschema", "watchfiles"}
+VENDORS |= {"googleapiclient", "httplib2", "requests"}
 
 
 @pytest.fixture
