@@ -96,6 +96,7 @@ Company = Annotated[
     ),
 ]
 _CHANNEL = "The channel: `incident.channel`, or `steps.ID.id` of the step that opened it."
+_CONTROLS = "Whether it has buttons with which people act on the run's incident, where the chat has buttons."
 _MESSAGE = "The message: `steps.ID.id` of the step that posted it."
 
 
@@ -127,21 +128,30 @@ class PostMessage(Params):
     channel: str | None = Field(default=None, description="Where to post; null is the connection's own channel.")
     text: Text = Field(min_length=1, description="The message, in Markdown.")
     thread: str | None = Field(default=None, description="Id of the message to answer under: `steps.ID.id`.")
+    controls: bool = Field(default=False, description=_CONTROLS)
     digest: Digest | None = Field(
         default=None, description="Tell it with others that come within its `window`, such as 4h."
     )
 
     @model_validator(mode="after")
-    def _in_no_thread(self) -> Self:
-        if self.digest is not None and self.thread is not None:
-            raise ValueError("a digest is a message of its own: leave 'thread' or 'digest' out")
+    def _alone(self) -> Self:
+        for name in ("thread", "controls"):
+            if self.digest is not None and getattr(self, name):
+                raise ValueError(f"a digest is a message of its own: leave '{name}' or 'digest' out")
         return self
 
 
 @action("chat.post", PostMessage, returns=Message, lasts=False)
 async def post(params: PostMessage, ctx: Context) -> Message:
     """Hand the message to the chat."""
+    ctx.effect.controls = _controlled(params.controls, ctx)
     return await ctx.chat.post(params.channel, params.text, thread=params.thread, effect=ctx.effect)
+
+
+def _controlled(wanted: bool, ctx: Context) -> domain.Incident | None:
+    if wanted and ctx.incident is None:
+        raise ActionError("the run is about no incident: there is nothing for 'controls' to act on")
+    return ctx.incident if wanted else None
 
 
 class NudgePerson(Params):
@@ -241,11 +251,13 @@ class UpdateMessage(Params):
 
     message: str = Field(min_length=1, description=_MESSAGE)
     text: Text = Field(min_length=1, description="The new text, in Markdown.")
+    controls: bool = Field(default=False, description=_CONTROLS)
 
 
 @action("chat.update", UpdateMessage, returns=Message, lasts=False)
 async def update(params: UpdateMessage, ctx: Context) -> Message:
     """Hand the text to the chat."""
+    ctx.effect.controls = _controlled(params.controls, ctx)
     return await ctx.chat.update(params.message, params.text, effect=ctx.effect)
 
 

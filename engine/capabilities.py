@@ -71,6 +71,7 @@ class Effect:
     actor: Person | None = None  #: set where a person acts through us
     inputs: Mapping[str, Any] = field(default_factory=dict)  #: as stored, where a provider is to look for it
     incident: str | None = None  #: likewise, the id of the incident that the run is about
+    controls: Incident | None = None  #: what people shall be able to act on from a message, where the chat has buttons
     saved: list[tuple[str, str, Mapping[str, Any] | None]] = field(default_factory=list)
     emitted: list[tuple[str, Fact]] = field(default_factory=list)
 

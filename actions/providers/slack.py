@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from actions.providers.slack_channels import message_of, seconds
-from actions.providers.slack_inbound import SlackInbound
+from actions.providers.slack_inbound import SlackInbound, controls
 from actions.providers.slack_text import buttons, escaped, fallback, sections
 from engine.capabilities import Message
 from engine.domain import Person
@@ -71,7 +71,8 @@ class SlackChat(SlackInbound):
     @findable(visible_after="10s")
     async def post(self, channel: str | None, text: str, *, thread: str | None, effect: Effect) -> Message:
         """Post to a channel, by its name or id; None is the connection's own."""
-        return await self._send(self._channel(channel), text, effect, thread=thread)
+        more = controls(effect.controls)
+        return await self._send(self._channel(channel), text, effect, thread=thread, more=more)
 
     @findable(visible_after="10s")
     async def direct(self, person: Person, text: str, *, effect: Effect) -> Message:
@@ -101,7 +102,8 @@ class SlackChat(SlackInbound):
     async def update(self, message: str, text: str, *, effect: Effect) -> Message:
         """Change a message of ours; it keeps the identity of the effect that sent it."""
         room, ts = message_of(message)
-        await self._web.call("chat.update", channel=room, ts=ts, text=fallback(text), blocks=sections(text))
+        shown = {"text": fallback(text), "blocks": [*sections(text), *controls(effect.controls)]}
+        await self._web.call("chat.update", channel=room, ts=ts, **shown)
         return await self._message(room, ts)
 
     async def find(self, effect: Effect) -> Message | None:

@@ -8,13 +8,30 @@ from urllib.parse import urlsplit
 
 from actions.providers.rest import unanswered
 from actions.providers.slack_channels import SlackChannels, message_of
-from actions.providers.slack_text import escaped
+from actions.providers.slack_text import buttons, escaped
 from engine.capabilities import Said
+from engine.domain import Incident
 from engine.plugins import ActionError, Connection, fault, retry_after
 
 _TIMEOUT = 10
 #: Where Slack wants to be answered.
 _ANSWERS = "https://hooks.slack.com"
+
+
+#: What a button's `action_id` begins with that stands for a word of `/incident`; its value is the incident's id.
+CONTROL = "hotwash-incident"
+_OPEN = {"update": "Update", "severity": "Severity", "role": "Role", "note": "Note", "action": "Action item"}
+_OPEN |= {"resolve": "Resolve"}
+_RESOLVED = {"note": "Note", "action": "Action item", "reopen": "Reopen", "timeline": "Timeline"}
+
+
+def controls(incident: Incident | None) -> list[dict[str, Any]]:
+    """Give the buttons with which people act on an incident."""
+    if incident is None:
+        return []
+    words = _RESOLVED if incident.status == "resolved" else _OPEN
+    (block,) = buttons(words, f"{CONTROL}:{incident.id}"[:255], CONTROL)
+    return [{**block, "elements": [{**one, "value": incident.id} for one in block["elements"]]}]
 
 
 class SlackInbound(SlackChannels):

@@ -202,3 +202,23 @@ async def test_a_message_for_one_persons_eyes_has_no_id():
 
 def test_a_channel_lasts_and_the_rest_is_done_again_in_another_round():
     assert [action.name for action in chat_actions.ALL if action.lasts] == ["chat.create_channel"]
+
+
+async def test_a_message_with_controls_says_what_people_act_on():
+    incident = Incident("local:INC-1", "INC-1", "Checkout is slow")
+    ctx = FakeContext(chat=Recorder(), incident=incident)
+    for used, given in ((post, {}), (chat_actions.update, {"message": "C1/1.0"})):
+        await used.function(used.params(text="open", controls=True, **given), ctx)
+        assert ctx.effect.controls == incident
+        await used.function(used.params(text="open", **given), ctx)
+        assert ctx.effect.controls is None
+
+
+async def test_without_an_incident_there_is_nothing_to_control():
+    with pytest.raises(ActionError, match="the run is about no incident"):
+        await post.function(PostMessage(text="open", controls=True), FakeContext(chat=Recorder()))
+
+
+def test_a_digest_has_no_controls():
+    with pytest.raises(ValidationError, match="leave 'controls' or 'digest' out"):
+        PostMessage(text="open", controls=True, digest={"window": "4h"})

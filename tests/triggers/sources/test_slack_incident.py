@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -37,3 +40,23 @@ async def test_an_incident_is_declared_in_a_modal_and_its_channel_is_shown_by_th
     await slack.world.application.stop()
     shown = CliRunner().invoke(command.app, ["show", "INC-1", "--project", str(tmp_path)])
     assert "09:00 UTC  the queue is full, Grace" in shown.output
+
+
+async def test_the_shipped_workflow_opens_the_channel_that_is_captured_and_its_summary_has_buttons(tmp_path):
+    workflows = Path(__file__).resolve().parents[3] / "workflows"
+    shutil.copytree(workflows / "templates", tmp_path / "templates")
+    shipped = (workflows / "incident-response.yaml").read_text()
+    async with live_slack(tmp_path, **{"incident-response": shipped}) as slack:
+        await slack.command("")
+        await slack.submits(title="Checkout is slow", severity=("sev2",))
+        await slack.world.move("1m")
+        room = slack.incident.channel
+        (summary,) = [one for one in slack.desk.messages[room] if "blocks" in one]
+        buttons = summary["blocks"][-1]["elements"]
+        assert [one["text"]["text"] for one in buttons][-1] == "Resolve"
+        await slack.writes(room, "the queue is full", by="UGRACE")
+        pressed = {"actions": [{**buttons[-1], "action_ts": "1.000000"}], "channel": {"id": room}}
+        await slack.interacts("block_actions", **pressed)
+        assert (slack.incident.status, slack.captured()) == ("resolved", ["the queue is full"])
+        await slack.world.move("1m")  # the connection's rate has it wait
+        assert summary["blocks"][-1]["elements"][-2]["text"]["text"] == "Reopen"
