@@ -20,12 +20,12 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import actions
 import triggers
 from engine.calendars import Calendar
-from engine.capabilities import People
+from engine.capabilities import DEFAULT_PROVIDERS, People
 from engine.clock import Clock, SystemClock
 from engine.config import MISSING_CREDENTIAL, Config, load_config, plugins_folder
 from engine.config.connections import ConnectionConfig, secrets_of
@@ -240,9 +240,15 @@ def source_of(config: Config, catalogue: Catalogue, connection: str) -> Any | No
     return inbound.build(one.source_options, _Bare(connection, config), None)
 
 
+def knows_people(config: Config) -> str:
+    """Give the connection that is asked who somebody is: the people file alone where the one in use is off."""
+    name = config.use["people"]
+    return name if config.connections[name].disabled is None else DEFAULT_PROVIDERS["people"]
+
+
 def people_of(config: Config, catalogue: Catalogue) -> People:
     """Build the provider that knows people alone, without an engine around it."""
-    one = config.connections[config.use["people"]]
+    one = config.connections[knows_people(config)]
     people: People = catalogue.providers[one.provider].build(one.options, _Bare(one.name, config))
     return people
 
@@ -470,14 +476,16 @@ class _Assembly:
 
     @property
     def people(self) -> People:
-        people: People = self.providers[self.config.use["people"]]
-        return people
+        name = knows_people(self.config)
+        people: People = self.providers[name]
+        return people if self.config.connections[name].by_default else cast(People, _AsItIs(self.providers, name))
 
     def _connect(self, journal: Journal, rows: sqlite3.Connection, given: Mapping[str, Any]) -> None:
-        first = self.config.use["people"]  # others ask it who somebody is
+        first = knows_people(self.config)  # others ask it who somebody is
+        wanted = {first, *self.config.use.values()}
         self.given, self.opened = given, (journal, rows)
         for name, one in sorted(self.config.connections.items(), key=lambda pair: pair[0] != first):
-            if one.disabled is None and not (one.by_default and name not in self.config.use.values()):
+            if one.disabled is None and not (one.by_default and name not in wanted):
                 self._build(name, one)
 
     def _build(self, name: str, one: ConnectionConfig) -> None:
@@ -549,6 +557,17 @@ class _Assembly:
             return None
         inputs = {"to": owner, "text": ""}
         return Step("notice", "uses", Span("", 1, 1, 1, 1), action=nudge, inputs=inputs, on_unknown="skip")
+
+
+@dataclass(frozen=True, slots=True)
+class _AsItIs:
+    """A provider that many hold on to, as it is now: another one takes its place when its credentials change."""
+
+    _providers: Mapping[str, Any]
+    _name: str
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._providers[self._name], name)
 
 
 @dataclass(frozen=True, slots=True)

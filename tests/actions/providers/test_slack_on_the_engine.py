@@ -6,14 +6,16 @@ import asyncio
 import shutil
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from engine import wiring
+from engine.domain import Person
 from engine.plugins import Fact
 from engine.testing import World
-from tests.slack_workspace import Workspace, serving, user
+from tests.slack_workspace import Workspace, error, serving, user
 
 LIBRARY = Path(__file__).parents[3] / "workflows"
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -70,7 +72,7 @@ def engine(tmp_path):
     """Give an engine on a workspace: `async with engine(flow=…) as (world, workspace)`."""
 
     @asynccontextmanager
-    async def run(**workflows):
+    async def run(token="xoxb-of-some-length", **workflows):
         async with serving(Workspace()) as workspace:
             (tmp_path / "hotwash.yaml").write_text(PROJECT.format(api=workspace.api))
             (tmp_path / "people.yaml").write_text(PEOPLE)
@@ -78,7 +80,8 @@ def engine(tmp_path):
             shutil.copytree(LIBRARY / "templates", tmp_path / "templates")
             for name, text in workflows.items():
                 (tmp_path / "workflows" / f"{name}.yaml").write_text(text)
-            world = World(tmp_path, MONDAY, wiring.open_application, environ={"SLACK": "xoxb-of-some-length"})
+            build = partial(wiring.open_application, incomplete=token is None)
+            world = World(tmp_path, MONDAY, build, environ={"SLACK": token} if token else {})
             workspace.now = world.clock.now
             async with world:
                 yield world, workspace
@@ -185,3 +188,43 @@ async def test_the_shipped_workflow_runs_on_slack_and_says_who_is_unknown_there(
         assert "Status: resolved" in workspace.messages["C2"][0]["text"]
         await world.move("8d")
         assert room["is_archived"]
+
+
+async def test_a_summary_that_somebody_deleted_and_an_invitation_that_is_refused_do_not_end_the_rest(engine):
+    text = (LIBRARY / "incident-response.yaml").read_text("utf-8").replace("owner: sre", "owner: grace")
+    async with engine(response=text) as (world, workspace):
+        workspace.bad["conversations.invite"] = [error("restricted_action")]
+        await world.happens("pager", declared(world))
+        await world.move("1m")
+        workspace.messages["C2"].clear()
+        await world.incident("acknowledged")
+        await world.move("1m")
+        assert workspace.channels["C2"]["topic"]["value"] == "sev1, acknowledged, commander: nobody"
+        assert world.runs()[0]["state"] == "waiting"
+
+
+async def test_who_somebody_is_in_slack_is_known_to_workflows(engine):
+    text = "on: incident.declared\nsteps: [{uses: chat.post, with: {text: \"${{ person('ada').timezone }}\"}}]\n"
+    async with engine(flow=text) as (world, workspace):
+        workspace.users[0]["tz"] = "Europe/Prague"
+        await world.restart()
+        await world.application.providers["chat"]._reading
+        await world.happens("pager", declared(world))
+        assert [one["text"] for one in workspace.messages["C1"]] == ["Europe/Prague"]
+
+
+async def test_a_new_token_lets_everybody_ask_the_new_client_who_somebody_is(engine):
+    async with engine() as (world, _):
+        before = world.application.providers["chat"]
+        world._environ["SLACK"] = "xoxb-another-one"
+        assert await world.application.renew() == ["chat"]
+        assert world.application.providers["chat"] is not before
+        mary = Person("slack:UMARY", "Mary", email="mary@example.com")
+        world.application.providers["chat"]._directory.by_id["UMARY"] = mary
+        assert world.application.hub.directory.people.person("slack:UMARY") == mary
+
+
+async def test_without_slacks_token_the_people_file_still_says_who_somebody_is(engine):
+    async with engine(token=None) as (world, _):
+        assert world.application.hub.directory.people.person("ada").email == "ada@example.com"
+        assert "chat" in world.application.disabled
