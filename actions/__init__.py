@@ -28,6 +28,7 @@ ALL: tuple[Declaration, ...] = (
     event.emit,
     http.request,
     incident.assign,
+    incident.capture,
     incident.declare,
     incident.merge,
     incident.note,

@@ -7,7 +7,7 @@ notes, duplicates and subscribers are the engine's own, whatever the source.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from engine import domain
@@ -146,10 +146,49 @@ def class_of_note(params: NoteIncident) -> EffectClass | None:
 async def note(params: NoteIncident, ctx: Context) -> domain.Incident:
     """Hand the note to the source where that is asked for, and write it in the commit of this effect's result."""
     incident = await named_incident(params.incident, ctx)
-    if params.at_source:
-        await ctx.incidents.note(incident.id, params.text, effect=ctx.effect)
-    ctx.effect.emit(OURSELVES, _fact(incident, ctx, note=params.text))
+    id = await ctx.incidents.note(incident.id, params.text, effect=ctx.effect) if params.at_source else None
+    ctx.effect.emit(OURSELVES, _fact(incident, ctx, note=params.text, id=id))
     return incident
+
+
+class CaptureIncident(Params):
+    """Take into an incident's timeline what was written down about it where it is kept: notes, who was called when.
+
+    Each line has its own time. What the timeline holds already stays as it is.
+
+    Example:
+        uses: incident.capture
+        with:
+          incident: ${{ incident }}
+    """
+
+    incident: IncidentRef | None = Field(default=None, description=_INCIDENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What was read back."""
+
+    entries: int = field(metadata={"doc": "How many lines there are, known ones among them."})
+
+
+@action(
+    "incident.capture",
+    CaptureIncident,
+    returns=Captured,
+    lasts=False,
+    via="incident.log",
+    effect=EffectClass.IDEMPOTENT,
+)
+async def capture(params: CaptureIncident, ctx: Context) -> Captured:
+    """Read it back, and write each line in the commit of this effect's result; one that was told is not told again."""
+    incident = await named_incident(params.incident, ctx)
+    entries = await ctx.incidents.log(incident.id)
+    for entry in entries:
+        said = f"log/{entry.id}/{(entry.edited or entry.at).isoformat()}"
+        fact = _fact(incident, ctx)
+        ctx.effect.emit(OURSELVES, replace(fact, time=entry.at, actor=entry.by, own=True, note=entry, id=said))
+    return Captured(len(entries))
 
 
 class ResolveIncident(Params):
@@ -289,7 +328,12 @@ async def named_incident(ref: domain.Incident | str | None, ctx: Context) -> dom
 
 
 def _fact(
-    incident: domain.Incident, ctx: Context, *, fields: Mapping[str, Any] | None = None, note: str | None = None
+    incident: domain.Incident,
+    ctx: Context,
+    *,
+    fields: Mapping[str, Any] | None = None,
+    note: str | None = None,
+    id: str | None = None,
 ) -> Fact:
     """Say something about the fields that the engine owns. Without a person behind the effect it is our own act."""
     effect = ctx.effect
@@ -302,5 +346,5 @@ def _fact(
         actor=effect.actor,
         own=effect.actor is None,
         engine=True,
-        note=domain.Entry(effect.at, note, by=effect.actor) if note else None,
+        note=domain.Entry(effect.at, note, by=effect.actor, id=id) if note else None,
     )

@@ -411,8 +411,11 @@ class Incidents(Protocol):
     async def update(self, incident: str, changes: Mapping[str, Any], *, effect: Effect) -> Incident:
         """Set fields that the source owns: title, severity, labels, services, status."""
 
-    async def note(self, incident: str, text: str, *, effect: Effect) -> None:
-        """Add a note for the people who work on it there."""
+    async def note(self, incident: str, text: str, *, effect: Effect) -> str | None:
+        """Add a note for the people who work on it there; give the id of its entry where it comes back with one."""
+
+    async def log(self, incident: str) -> Sequence[Entry]:
+        """Give what was written down about it there, beside its changes of state: each entry with its time and id."""
 
     async def get(self, incident: str) -> Incident | None:
         """Read it fresh."""

@@ -84,6 +84,7 @@ __all__ = [
     "retry_after",
     "source",
     "tell_incident",
+    "tell_origin",
     "trigger",
 ]
 
@@ -516,6 +517,21 @@ def action(
         return Action(name, params, function, returns, lasts, capability or None, method or None, pending, effect)
 
     return declare
+
+
+def tell_origin(ticket: domain.Ticket, effect: Effect) -> None:
+    """Have a new ticket say, in the commit of the effect's result, what it comes of.
+
+    Those fields are the engine's: what a provider says of them counts only where nothing was heard of the ticket yet,
+    and its tracker's webhook may be quicker than the answer to the request that filed it.
+    """
+    known = {"incident": ticket.incident, "document": ticket.document}
+    origin = {name: value for name, value in known.items() if value is not None}
+    if not origin:
+        return
+    own = effect.actor is None
+    fact = Fact("ticket.updated", effect.at, "ticket", ticket.id, origin, actor=effect.actor, own=own, engine=True)
+    effect.emit(OURSELVES, fact)
 
 
 # --- triggers --------------------------------------------------------------------------------------------------------

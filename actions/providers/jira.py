@@ -40,6 +40,7 @@ from engine.plugins import (
     findable,
     idempotent,
     provider,
+    tell_origin,
 )
 
 #: What a label that carries an identity begins with.
@@ -310,7 +311,9 @@ class Jira:
         for kind in ("document", "incident"):
             await self._link_to(key, kind, about.get(kind))
         more = {name: getattr(one, "id", one) for name, one in about.items() if one is not None}
-        return self._told("ticket.created", await self._issue(key), effect, **more)
+        ticket = self._told("ticket.created", await self._issue(key), effect, **more)
+        tell_origin(ticket, effect)
+        return ticket
 
     async def _link_to(self, key: str, kind: str, ref: Any) -> None:
         """Let an issue link to a document or an incident; its id is the link's, so that there is one.

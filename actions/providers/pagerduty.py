@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 from actions.providers.rest import Rest
 from engine.capabilities import Shift
-from engine.domain import Incident, Person
+from engine.domain import Entry, Incident, Person
 from engine.plugins import (
+    OURSELVES,
     ActionError,
     Connection,
     Effect,
@@ -24,7 +25,6 @@ from engine.plugins import (
     Field,
     Options,
     Secret,
-    at_most_once,
     findable,
     idempotent,
     provider,
@@ -35,6 +35,13 @@ _BY_URGENCY = {"high": "sev2", "low": "sev4"}
 _STATUS_THERE = {"acknowledged": "acknowledged", "resolved": "resolved"}
 _URGENT = frozenset({"sev1", "sev2"})
 _ID = re.compile(r"[PQR][A-Z0-9]{6,13}")
+#: How long what has a name there is remembered by its id.
+_NAMES_LAST = timedelta(minutes=10)
+_A_MINUTE = timedelta(minutes=1)
+#: Lines of a log that say what an incident's state and its notes say already.
+_TOLD_ELSEWHERE = frozenset({"trigger_log_entry", "acknowledge_log_entry", "resolve_log_entry", "annotate_log_entry"})
+#: Lines that are read back, the newest.
+_MOST_LINES = 500
 #: Which of its things may be on call, in the order in which a name is looked for, with the filter of `/oncalls`.
 _ON_CALL = {
     "services": "escalation_policy_ids[]",
@@ -116,6 +123,11 @@ class PagerDutyRecords:
         name = _text(raw.get("summary")) or _text(raw.get("name")) or key
         return Person(f"pagerduty:{key}", name, email=_text(raw.get("email")), ids={"pagerduty": key})
 
+    def entry_id(self, raw: Mapping[str, Any]) -> str | None:
+        """Give the id in the timeline of a note or of a line of the log; it is the same however it comes in."""
+        key = _text(raw.get("id"))
+        return f"{self._connection}/{key}" if key is not None else None
+
     def _people(self, raw: Any) -> tuple[Person, ...] | None:
         found = [self.person(item) for item in raw] if isinstance(raw, list) else []
         return tuple(person for person in found if person is not None) or None
@@ -166,7 +178,7 @@ def _instant(value: Any) -> datetime | None:
             return found.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ValueError("the 'created_at' of PagerDuty's incident must be a time such as 2026-03-02T09:00:00Z")
+    raise ValueError("the 'created_at' of PagerDuty's record must be a time such as 2026-03-02T09:00:00Z")
 
 
 class PagerDutyApi(PagerDutyRecords):
@@ -179,8 +191,9 @@ class PagerDutyApi(PagerDutyRecords):
         super().__init__(options, connection)
         self._options = options
         self._people_known = connection.people
-        self._on_call: dict[str, tuple[str, str] | None] = {}
-        self._priorities: dict[str, str] | None = None
+        self._clock = connection.clock
+        self._on_call: dict[str, tuple[datetime, tuple[str, str] | None]] = {}
+        self._priorities: tuple[datetime, dict[str, str]] | None = None
         self.readable = options.token is not None
         headers = {
             "Accept": "application/vnd.pagerduty+json;version=2",
@@ -222,9 +235,10 @@ class PagerDutyApi(PagerDutyRecords):
 
     async def _target(self, name: str) -> tuple[str, str] | None:
         """Give the filter of `/oncalls` that a name stands for, and the id it takes."""
-        if name not in self._on_call:
-            self._on_call[name] = await self._look_for(name)
-        return self._on_call[name]
+        kept = self._on_call.get(name)
+        if kept is None or self._clock.now() - kept[0] >= _NAMES_LAST:
+            kept = self._on_call[name] = (self._clock.now(), await self._look_for(name))
+        return kept[1]
 
     async def _look_for(self, name: str) -> tuple[str, str] | None:
         for kind, filter in _ON_CALL.items():
@@ -309,7 +323,9 @@ class PagerDutyApi(PagerDutyRecords):
         return self._told("incident.declared", answer["incident"], effect)
 
     async def find(self, effect: Effect) -> Incident | None:
-        """Give the incident that this effect opened."""
+        """Give the incident that this effect opened, or wrote a note on."""
+        if "text" in effect.inputs:
+            return await self._find_note(effect)
         asked = {"incident_key": effect.token, "date_range": "all"}
         page = await self._api().call("GET", "/incidents", query=asked)
         for raw in page.get("incidents") or []:
@@ -337,10 +353,52 @@ class PagerDutyApi(PagerDutyRecords):
         """Acknowledge it."""
         return await self.update(incident, {"status": "acknowledged"}, effect=effect)
 
-    @at_most_once
-    async def note(self, incident: str, text: str, *, effect: Effect) -> None:
+    @findable(visible_after="10s")
+    async def note(self, incident: str, text: str, *, effect: Effect) -> str | None:
         """Add a note to it."""
-        await self._write("POST", f"/incidents/{self._ref(incident)}/notes", {"note": {"content": text}})
+        answer = await self._write("POST", f"/incidents/{self._ref(incident)}/notes", {"note": {"content": text}})
+        return self.entry_id(answer["note"])
+
+    async def _find_note(self, effect: Effect) -> Incident | None:
+        """Give the incident, with what its timeline is told, if a note with this text was made since the intent."""
+        ref = effect.inputs.get("incident") or effect.incident
+        id = str(getattr(ref, "id", ref))
+        for raw in await self._notes(id):
+            at = _instant(raw.get("created_at"))
+            if raw.get("content") == effect.inputs["text"] and at is not None and at >= effect.at - _A_MINUTE:
+                found = await self._api().call("GET", f"/incidents/{self._ref(id)}")
+                incident = self._incident(found["incident"])
+                note = Entry(effect.at, raw["content"], by=effect.actor, id=self.entry_id(raw))
+                told = ("incident.updated", effect.at, "incident", incident.id)
+                fact = Fact(*told, actor=effect.actor, own=effect.actor is None, engine=True, note=note)
+                effect.emit(OURSELVES, fact)
+                return incident
+        return None
+
+    async def log(self, incident: str) -> Sequence[Entry]:
+        """Give the notes on it, and what else PagerDuty counts among the important lines of its log."""
+        entries = [self._entry(raw, raw.get("user"), raw.get("content")) for raw in await self._notes(incident)]
+        asked, read = {"is_overview": "true", "time_zone": "UTC"}, 0
+        async for raw in self._api().pages(f"/incidents/{self._ref(incident)}/log_entries", "log_entries", asked):
+            if raw.get("type") not in _TOLD_ELSEWHERE:
+                entries.append(self._entry(raw, raw.get("agent"), raw.get("summary")))
+            read += 1
+            if read >= _MOST_LINES:
+                break
+        return sorted((one for one in entries if one is not None), key=lambda entry: entry.at)
+
+    async def _notes(self, incident: str) -> Sequence[Mapping[str, Any]]:
+        found = await self._api().get(f"/incidents/{self._ref(incident)}/notes")
+        return (found or {}).get("notes") or ()
+
+    def _entry(self, raw: Mapping[str, Any], who: Any, text: Any) -> Entry | None:
+        at, edited = _instant(raw.get("created_at")), _instant(raw.get("updated_at"))
+        if at is None or _text(text) is None:
+            return None
+        by = self.person(who)
+        by = self._people_known.join(by) if by is not None else None
+        edited = edited if edited is not None and edited > at else None
+        return Entry(at, text, by=by, url=_text(raw.get("html_url")), id=self.entry_id(raw), edited=edited)
 
     async def get(self, incident: str) -> Incident | None:
         """Read it fresh; None where PagerDuty has none."""
@@ -371,12 +429,14 @@ class PagerDutyApi(PagerDutyRecords):
                 raise ActionError(f"PagerDuty does not keep '{name}' of an incident")
 
     async def _priority(self, severity: str) -> dict[str, str] | None:
-        if self._priorities is None:
+        if self._priorities is None or self._clock.now() - self._priorities[0] >= _NAMES_LAST:
             listed = [one async for one in self._api().pages("/priorities", "priorities", {})]
-            self._priorities = {str(one.get("name") or one.get("summary")): _id(one) for one in listed}
+            ids = {str(one.get("name") or one.get("summary")): _id(one) for one in listed}
+            self._priorities = (self._clock.now(), ids)
+        there = self._priorities[1]
         for name, stands_for in self._severity.items():
-            if stands_for == severity and name in self._priorities:
-                return {"id": self._priorities[name], "type": "priority_reference"}
+            if stands_for == severity and name in there:
+                return {"id": there[name], "type": "priority_reference"}
         return None
 
     async def _service(self, name: str) -> str:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from actions.incident import (
     AssignRole,
+    CaptureIncident,
     DeclareIncident,
     MergeIncident,
     NoteIncident,
@@ -13,6 +14,7 @@ from actions.incident import (
     SubscribeToIncident,
     UpdateIncident,
     assign,
+    capture,
     declare,
     merge,
     note,
@@ -44,6 +46,10 @@ class RecordingIncidents:
 
     async def note(self, incident, text, *, effect):
         self.calls.append(("note", incident, text))
+        return "pager/PNOTE1"
+
+    async def log(self, incident):
+        return [Entry(MONDAY, "Escalated", id="pager/R1"), Entry(MONDAY, "Drained.", by=ADA, id="pager/PNOTE1")]
 
     async def get(self, incident):
         return OURS if incident in ("INC-1", "local:INC-1") else None
@@ -144,7 +150,20 @@ async def test_a_note_for_the_source_is_handed_to_it():
     ctx = a_context()
     await note.function(validated(NoteIncident, text="Quiet for an hour.", at_source=True), ctx)
     assert ctx.incidents.calls == [("note", ctx.incident.id, "Quiet for an hour.")]
-    assert ctx.effect.emitted[0][1].note.text == "Quiet for an hour."
+    told = ctx.effect.emitted[0][1].note
+    assert (told.text, told.id) == ("Quiet for an hour.", "pager/PNOTE1")
+
+
+async def test_what_was_written_down_elsewhere_is_told_line_by_line_with_an_id_and_as_nobodys_new_act():
+    ctx = a_context()
+    found = await capture.function(validated(CaptureIncident), ctx)
+    assert found.entries == 2
+    facts = [fact for _, fact in ctx.effect.emitted]
+    assert [(fact.note.text, fact.time, fact.own, fact.engine) for fact in facts] == [
+        ("Escalated", MONDAY, True, True),
+        ("Drained.", MONDAY, True, True),
+    ]
+    assert len({fact.id for fact in facts}) == 2
 
 
 def test_roles_last_and_notes_pass():

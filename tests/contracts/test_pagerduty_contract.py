@@ -66,8 +66,22 @@ async def test_an_incident_is_read_with_its_times_and_service(pager):
     assert incident.declared_at == datetime(2015, 10, 6, 21, 30, 42, tzinfo=UTC)
 
 
-async def test_a_note_is_added(pager):
-    assert await pager.note("vendor:PT4KHLK", "The queue was drained by hand.", effect=an_effect()) is None
+async def test_a_note_is_added_and_has_an_id(pager):
+    assert await pager.note("vendor:PT4KHLK", "Drained by hand.", effect=an_effect()) == "vendor/PWL7QXS"
+
+
+async def test_notes_and_log_are_read_back(pager):
+    entries = await pager.log("vendor:PT4KHLK")
+    assert [(entry.text, entry.by and entry.by.name, entry.id) for entry in entries] == [
+        ("Initial alert information indicates a 1-alarm fire", None, "vendor/PCQC25"),
+        ("Firefighters are on the scene.", "Earline Greenholt", "vendor/PWL7QXS"),
+    ]
+    assert entries[0].at == datetime(2013, 3, 6, 20, 28, 42, tzinfo=UTC)
+
+
+async def test_a_note_is_looked_for_by_its_text(pager):
+    effect = an_effect(inputs={"text": "Drained by hand."}, incident="vendor:PT4KHLK")
+    assert await pager.find(effect) is None
 
 
 async def test_an_incident_is_looked_for_by_the_identity_and_taken_only_if_it_has_it(pager):
@@ -97,6 +111,7 @@ async def test_without_credentials_the_connection_is_broken(prism, connection):
         ("GET", "/users?limit=many", None),
         ("GET", "/priorities?limit=many", None),
         ("GET", "/incidents?date_range=some", None),
+        ("GET", "/incidents/PT4KHLK/log_entries?is_overview=perhaps", None),
         ("POST", "/incidents", {"incident": {"type": "incident", "title": "without a service"}}),
         ("PUT", "/incidents/PT4KHLK", {"incident": {"type": "incident_reference", "status": "over"}}),
         ("POST", "/incidents/PT4KHLK/notes", {"note": {"text": "in the wrong field"}}),

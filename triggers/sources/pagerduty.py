@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ _TRANSITIONS = {
     "incident.resolved": "incident.resolved",
     "incident.reopened": "incident.reopened",
 }
+_WORKFLOWS = {"incident.workflow.started": "started", "incident.workflow.completed": "is done"}
 #: The field that such an event dates, where the incident itself does not say when it was.
 _DATED = {
     "incident.declared": "declared_at",
@@ -54,6 +56,9 @@ class Vendor(Protocol):
 
     def person(self, raw: Any) -> Person | None:
         """Give somebody who is referred to; None for what is not a person."""
+
+    def entry_id(self, raw: Mapping[str, Any]) -> str | None:
+        """Give the id that a note has in the timeline."""
 
 
 class PagerDutyWebhooks:
@@ -108,6 +113,8 @@ class PagerDutyWebhooks:
         own = isinstance(agent, dict) and str(agent.get("id")) in self._own
         at = payload.instant(event.get("occurred_at"), "'event.occurred_at'")
         fields, note = _READERS[about](self._vendor, data, actor, at)
+        if note is not None and kind in _WORKFLOWS:
+            note = replace(note, text=f"{note.text} {_WORKFLOWS[kind]}")
         name = _TRANSITIONS.get(kind, "incident.updated")
         if name in _DATED:
             fields.setdefault(_DATED[name], at)
@@ -137,7 +144,7 @@ def _incident(vendor: Vendor, data: Mapping[str, Any], actor: Person | None, at:
 
 def _note(vendor: Vendor, data: Mapping[str, Any], actor: Person | None, at: datetime) -> _Read:
     text = payload.text(data.get("content"), "'event.data.content'")
-    return _referred(vendor, data), Entry(at, text, "note", actor)
+    return _referred(vendor, data), Entry(at, text, "note", actor, id=vendor.entry_id(data))
 
 
 def _status_update(vendor: Vendor, data: Mapping[str, Any], actor: Person | None, at: datetime) -> _Read:
@@ -155,6 +162,31 @@ def _responder(vendor: Vendor, data: Mapping[str, Any], actor: Person | None, at
     return fields, Entry(at, f"{user.name} {done.get(state, 'was asked to join as a responder')}", "note", actor)
 
 
+def _bridge(vendor: Vendor, data: Mapping[str, Any], actor: Person | None, at: datetime) -> _Read:
+    url, listed = data.get("conference_url"), data.get("conference_numbers")
+    numbers = [one.get("number") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    where = ", ".join(one for one in (url, *numbers) if isinstance(one, str) and one.strip())
+    return _referred(vendor, data), Entry(at, f"Conference bridge: {where or 'none any more'}", "note", actor)
+
+
+def _field_values(vendor: Vendor, data: Mapping[str, Any], actor: Person | None, at: datetime) -> _Read:
+    changed = data.get("changed_custom_fields")
+    values = [_value(one) for one in changed if isinstance(one, dict)] if isinstance(changed, list) else []
+    return _referred(vendor, data), Entry(at, "; ".join(values), "note", actor) if values else None
+
+
+def _value(raw: Mapping[str, Any]) -> str:
+    value = raw.get("value")
+    shown = ", ".join(str(one) for one in value) if isinstance(value, list) else "empty" if value is None else value
+    return f"{raw.get('display_name') or raw.get('name')}: {shown}"
+
+
+def _workflow(vendor: Vendor, data: Mapping[str, Any], actor: Person | None, at: datetime) -> _Read:
+    name = data.get("summary")
+    text = f"PagerDuty's workflow '{name}'" if isinstance(name, str) and name.strip() else "A workflow of PagerDuty"
+    return _referred(vendor, data), Entry(at, text, "note", actor)
+
+
 def _referred(vendor: Vendor, data: Mapping[str, Any]) -> dict[str, Any]:
     return dict(vendor.read(payload.mapping(data.get("incident"), "'event.data.incident'")))
 
@@ -165,6 +197,9 @@ _READERS = {
     "incident_note": _note,
     "incident_status_update": _status_update,
     "incident_responder": _responder,
+    "incident_conference_bridge": _bridge,
+    "incident_field_values": _field_values,
+    "incident_workflow_instance": _workflow,
 }
 
 PagerDuty = source(

@@ -228,7 +228,7 @@ def test_a_note_goes_into_the_timeline_and_says_nothing_of_the_state(receiver, n
     note = {"id": "PN", "type": "incident_note", "content": "Rolled back.", "incident": REFERENCE}
     found = fact(receiver(), body("incident.annotated", note), now)
     assert (found.type, found.subject) == ("incident.updated", "pager:P1")
-    assert found.note == Entry(AT, "Rolled back.", "note", ADA)
+    assert found.note == Entry(AT, "Rolled back.", "note", ADA, id="pager/PN")
     assert found.fields == {"title": "Checkout is slow", "participants": (ADA,)}
 
 
@@ -236,6 +236,82 @@ def test_a_status_update_goes_into_the_timeline_as_a_message(receiver, now):
     update = {"type": "incident_status_update", "message": "A fix is on its way.", "incident": REFERENCE}
     found = fact(receiver(), body("incident.status_update_published", update), now)
     assert found.note == Entry(AT, "A fix is on its way.", "message", ADA)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "text"),
+    [
+        (
+            "incident.conference_bridge.updated",
+            {
+                "type": "incident_conference_bridge",
+                "conference_url": "https://meet.example/1",
+                "conference_numbers": [{"label": "", "number": "+1-555-555-5555"}],
+            },
+            "Conference bridge: https://meet.example/1, +1-555-555-5555",
+        ),
+        (
+            "incident.conference_bridge.updated",
+            {"type": "incident_conference_bridge", "conference_url": None, "conference_numbers": []},
+            "Conference bridge: none any more",
+        ),
+        (
+            "incident.custom_field_values.updated",
+            {
+                "type": "incident_field_values",
+                "custom_fields": [{"name": "region", "value": "US"}],
+                "changed_custom_fields": [{"name": "environment", "value": "staging"}, {"name": "tier", "value": None}],
+            },
+            "environment: staging; tier: empty",
+        ),
+        (
+            "incident.workflow.started",
+            {"type": "incident_workflow_instance", "summary": "Major"},
+            "PagerDuty's workflow 'Major' started",
+        ),
+        (
+            "incident.workflow.completed",
+            {"type": "incident_workflow_instance", "summary": "Major"},
+            "PagerDuty's workflow 'Major' is done",
+        ),
+    ],
+)
+def test_what_is_said_about_an_incident_goes_into_its_timeline(receiver, now, kind, data, text):
+    found = fact(receiver(), body(kind, {**data, "incident": REFERENCE}), now)
+    assert (found.type, found.subject, found.note.text) == ("incident.updated", "pager:P1", text)
+
+
+#: Every event type about incidents that PagerDuty documents for webhooks of version 3.
+DOCUMENTED = {
+    "incident.acknowledged": "incident",
+    "incident.annotated": "incident_note",
+    "incident.conference_bridge.updated": "incident_conference_bridge",
+    "incident.custom_field_values.updated": "incident_field_values",
+    "incident.delegated": "incident",
+    "incident.escalated": "incident",
+    "incident.incident_type.changed": "incident",
+    "incident.priority_updated": "incident",
+    "incident.reassigned": "incident",
+    "incident.reopened": "incident",
+    "incident.resolved": "incident",
+    "incident.responder.added": "incident_responder",
+    "incident.responder.replied": "incident_responder",
+    "incident.service_updated": "incident",
+    "incident.status_update_published": "incident_status_update",
+    "incident.triggered": "incident",
+    "incident.unacknowledged": "incident",
+    "incident.workflow.completed": "incident_workflow_instance",
+    "incident.workflow.started": "incident_workflow_instance",
+}
+PAGE = Path(__file__).resolve().parents[3] / "docs/integrations/pagerduty.md"
+
+
+@pytest.mark.parametrize("kind", DOCUMENTED)
+def test_every_documented_event_about_an_incident_is_used_as_the_page_says(receiver, now, kind):
+    about = DOCUMENTED[kind]
+    data = {"type": about, "incident": REFERENCE, "id": "PN", "content": "x", "message": "x"}
+    found = fact(receiver(), body(kind, INCIDENT if about == "incident" else data), now)
+    assert f"| `{kind}` | `{found.type}` |" in PAGE.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
