@@ -32,6 +32,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     lost: bool = False  #: the work is done, the answer never comes
     late: asyncio.Event | None = None  #: the work is done, the answer waits for this
+    done: asyncio.Event = field(default_factory=asyncio.Event)  #: set when the work is done
 
 
 class StandIn:
@@ -48,6 +49,7 @@ class StandIn:
         self.expired = False  #: whether tokens given out so far are refused
         self.pending_meet = False
         self.without_meet = False
+        self.role = "owner"
         self.forgotten = -1  #: sync tokens up to this are gone
         self.page = 100
         self._writes = 0
@@ -128,6 +130,8 @@ class StandIn:
                     return _refusal(fault.status, fault.reason, fault.reason, fault.headers)
             done = answer(request, await request.json() if request.can_read_body else {})
             done.headers["Date"] = format_datetime(self.now().astimezone(UTC), usegmt=True)
+            if fault is not None:
+                fault.done.set()
             if fault is not None and fault.late is not None:
                 await fault.late.wait()
             if fault is not None and fault.lost:
@@ -222,7 +226,7 @@ class StandIn:
             listed = [one for one in listed if one["status"] != "cancelled"]
         listed = [one for one in listed if one["_write"] > int(given or 0)]
         first = int(request.query.get("pageToken", "0"))
-        page: dict[str, Any] = {"kind": "calendar#events", "accessRole": "owner"}
+        page: dict[str, Any] = {"kind": "calendar#events", "accessRole": self.role}
         page["items"] = [_shown(one) for one in listed[first : first + self.page]]
         if first + self.page < len(listed):
             page["nextPageToken"] = str(first + self.page)

@@ -167,11 +167,13 @@ class Account:
         except ValueError:  # what it says may quote the key
             raise ConnectionBroken(f"the 'private_key' of {self.email} cannot be read: make a new key") from None
 
-    def remedy(self, scopes: Sequence[str] = ()) -> str:
-        """Say who grants which scopes, and where."""
+    def remedy(self, scopes: Sequence[str] = (), *, refused: str = "") -> str:
+        """Say who grants which scopes, and where; `refused` is Google's word for why it gives no token at all."""
         wanted = " ".join(scopes or self._scopes)
         if self._told["type"] == "authorized_user":
             return f"consent again as that user, to {wanted}, and put the new refresh token into 'credentials'"
+        if refused == "invalid_grant":
+            return "see that 'subject' is a user of the Workspace, the key was not deleted, and the clock is right"
         client = self._told.get("client_id") or self._told["client_email"]
         if self._subject is None:
             return f"set 'subject', and have a Workspace administrator let client {client} act for it with {wanted}"
@@ -291,7 +293,7 @@ class Google:
             raise self._no_token(error) from None
         except exceptions.GoogleAuthError as error:  # on the way to a token: nothing was sent
             raise RetryLater(f"no token for {self._title} can be had: {type(error).__name__}") from None
-        except (requests.Timeout, requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        except requests.RequestException as error:
             raise self._broken_off(asked, error) from None
         if isinstance(answer, str) and answer:  # so the client gives what it could not read
             raise ActionError(f"{self._title} answered {asked} with what is no JSON")
@@ -330,6 +332,8 @@ class Google:
     def _refusal(self, asked: str, error: Any) -> Exception:
         status = int(error.resp.status)
         reason, said = _said(error.content)
+        token = self._account.credentials().token
+        said = said.replace(token, "***") if token else said
         text = f"{self._title} answered {asked} with {status}" + (f" {reason}" if reason else "")
         text += f": {said}" if said else ""
         wait = retry_after(error.resp.get("retry-after"), self._clock.now())
@@ -354,7 +358,7 @@ class Google:
         if error.retryable or not code:
             return RetryLater(f"Google gives no token for {who} at the moment")
         text = f"Google gives {who} no token: {code}" + (f" ({why[:_MOST_SAID]})" if why else "")
-        return ConnectionBroken(f"{text}; {self._account.remedy()}")
+        return ConnectionBroken(f"{text}; {self._account.remedy(refused=code)}")
 
 
 def _page(ask: Callable[[Any, str | None], Any], token: str | None, api: Any) -> Any:

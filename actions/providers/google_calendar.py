@@ -22,6 +22,7 @@ from actions.providers.google_events import (
     INCIDENT,
     MADE,
     MOVED,
+    RATE,
     Event,
     Events,
     EventsOptions,
@@ -112,8 +113,9 @@ class GoogleCalendar:
     async def check(self) -> str | None:
         """Say what is wrong with the connection; None where it works."""
         problem = await self._events.check()
-        now = self._connection.clock.now()
-        await self._asked([self._options.calendar], now, now + timedelta(hours=1))
+        if problem is None:
+            now = self._connection.clock.now()
+            await self._asked([self._options.calendar], now, now + timedelta(hours=1))
         return problem
 
     async def aclose(self) -> None:
@@ -456,6 +458,6 @@ def _on_again(description: str) -> str:
     return description.partition(_END)[2] if description.startswith(_CALLED_OFF) else description
 
 
-GoogleCalendarProvider = provider("google_calendar", GoogleCalendarOptions, serves=["calendar"], rate="600/min")(
+GoogleCalendarProvider = provider("google_calendar", GoogleCalendarOptions, serves=["calendar"], rate=RATE)(
     GoogleCalendar
 )

@@ -21,9 +21,11 @@ SCOPES = (
     "https://www.googleapis.com/auth/calendar.events",
     "https://www.googleapis.com/auth/calendar.freebusy",
 )
-#: Names of private properties: the token of the effect that made an event, and of those that moved it; the incident that
-#: it is about; and what an event has that is no review but a bridge.
+#: Names of private properties: the token of the effect that made an event, and of those that moved it; the incident
+#: that it is about; and what an event has that is no review but a bridge.
 MADE, MOVED, INCIDENT, BRIDGE = "hotwash", "hotwash-moved", "hotwash-incident", "hotwash-bridge"
+#: Google allows 600 requests a minute for each user; an effect makes up to six.
+RATE = "100/min"
 #: The most events of a page that Google gives.
 _PAGE = 2500
 _MAY_WRITE = ("owner", "writer")
@@ -116,12 +118,14 @@ class Events:
 
     async def check(self) -> str | None:
         """Say what is wrong with the account or the calendar; None where both work."""
-        page = await self.google.call(lambda api: api.events().list(calendarId=self._calendar, maxResults=1))
+        page = await self.google.call(
+            lambda api: api.events().list(calendarId=self._calendar, maxResults=1), missing=True
+        )
+        share = f"share it with {self.account.email or 'the user'} as somebody who makes changes to events"
+        if page is None:
+            return f"there is no calendar '{self._calendar}' that it may see: {share}"
         if page.get("accessRole") not in (None, *_MAY_WRITE):
-            return (
-                f"it may only read the calendar '{self._calendar}': share it with {self.account.email or 'the user'} "
-                "as somebody who makes changes to events"
-            )
+            return f"it may only read the calendar '{self._calendar}': {share}"
         if self.account.acts_alone:
             return f"a service account invites nobody in its own name: {self.account.remedy()}"
         return self.google.skew()

@@ -14,6 +14,7 @@ from typing import Any
 from actions.providers.google_events import (
     BRIDGE,
     INCIDENT,
+    RATE,
     Event,
     Events,
     EventsOptions,
@@ -154,4 +155,4 @@ class GoogleMeet:
         return meeting.removeprefix(f"{self._name}:")
 
 
-GoogleMeetProvider = provider("google_meet", GoogleMeetOptions, serves=["meeting"], rate="600/min")(GoogleMeet)
+GoogleMeetProvider = provider("google_meet", GoogleMeetOptions, serves=["meeting"], rate=RATE)(GoogleMeet)

@@ -26,7 +26,8 @@ connections:
     credentials: ${GOOGLE_CREDENTIALS}
     subject: hotwash@example.com
     api: ADDRESS
-use: {calendar: work}
+  bridge: {provider: google_meet, credentials: "${GOOGLE_CREDENTIALS}", subject: hotwash@example.com, api: "ADDRESS"}
+use: {calendar: work, meeting: bridge}
 calendars:
   office: {hours: {mon-fri: "09:00-17:00"}, holidays: [CZ]}
 people: people.yaml
@@ -39,6 +40,16 @@ people:
 teams: {sre: {lead: mary, members: [ada, grace]}}
 rotations: {default: {members: [mary], every: 7d, from: "2026-03-02T00:00"}}
 services: {checkout: {}}
+"""
+
+
+BRIDGE = """\
+on: incident.declared
+steps:
+  - uses: meeting.create
+    with: {title: "${{ incident.title }}"}
+  - uses: chat.post
+    with: {text: "Join ${{ incident.meeting.url }}"}
 """
 
 
@@ -170,10 +181,10 @@ async def test_where_nobody_has_time_the_owner_hears_why(desk):
 async def test_a_crash_between_the_booking_and_its_result_books_no_second_review(desk):
     async with await desk.start() as world:
         released = asyncio.Event()
-        desk.google.faults.append(Fault("insert", late=released))
+        fault = Fault("insert", late=released)
+        desk.google.faults.append(fault)
         happening = asyncio.ensure_future(desk.incident_is_over(world))
-        while not desk.google.events:
-            await asyncio.sleep(0.01)
+        await fault.done.wait()
         happening.cancel()
         await world.crash()
         released.set()
@@ -188,12 +199,11 @@ async def test_a_crash_between_the_move_and_its_result_moves_it_once(desk):
     async with await desk.start() as world:
         await desk.incident_is_over(world)
         released = asyncio.Event()
-        desk.google.faults.append(Fault("patch", late=released))
+        fault = Fault("patch", late=released)
+        desk.google.faults.append(fault)
         desk.google.answers("grace@example.com", "declined")
-        before = desk.times
         happening = asyncio.ensure_future(world.move("25m"))
-        while desk.times == before:
-            await asyncio.sleep(0.01)
+        await fault.done.wait()
         happening.cancel()
         await world.crash()
         released.set()
@@ -202,6 +212,24 @@ async def test_a_crash_between_the_move_and_its_result_moves_it_once(desk):
         await world.move("1h")
         assert (desk.times, desk.google.requests.count("patch")) == (moved, 1)
         assert world.subjects("review")[0].start == moved[0]
+
+
+async def test_a_crash_between_the_bridge_and_its_result_opens_no_second_one_and_it_is_no_review(desk):
+    (desk.folder / "workflows" / "bridge.yaml").write_text(BRIDGE)
+    async with await desk.start() as world:
+        released = asyncio.Event()
+        fault = Fault("insert", late=released)
+        desk.google.faults.append(fault)
+        happening = asyncio.ensure_future(world.incident("declared", title="Checkout is slow"))
+        await fault.done.wait()
+        happening.cancel()
+        await world.crash()
+        released.set()
+        await world.restart()
+        (incident,) = world.subjects("incident")
+        assert desk.chat.to("#default") == [f"Join {incident.meeting.url}"]
+        await world.move("1h")
+        assert (len(desk.google.events), world.subjects("review")) == (1, [])
 
 
 @pytest.mark.parametrize("fault", [Fault("insert", 503, "backendError"), Fault("insert", lost=True)])

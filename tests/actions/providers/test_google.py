@@ -160,6 +160,19 @@ async def test_a_consent_that_was_revoked_says_to_consent_again_and_shows_no_sec
     assert "secret" not in str(refused.value)
 
 
+async def test_a_key_that_is_refused_says_what_may_be_wrong_with_it(server, google):
+    told = {"error": "invalid_grant", "error_description": "Invalid email or User ID"}
+    server.token = lambda: web.json_response(told, status=400)
+    with pytest.raises(ConnectionBroken, match=r"\(Invalid email or User ID\); see that 'subject' is a user"):
+        await google(subject="nobody@example.com").call(read)
+
+
+async def test_a_token_that_google_quotes_is_not_shown(server, google):
+    server.handler = refusing(400, "invalid", "what is token-1 to mean?")
+    with pytest.raises(Refused, match=r"400 invalid: what is \*\*\* to mean\?"):
+        await google().call(read)
+
+
 async def test_a_private_key_that_cannot_be_read_is_not_shown(server, google):
     api = google(service_account(f"{server.address}/token", private_key="-----BEGIN PRIVATE KEY-----\nnot-this\n"))
     with pytest.raises(ConnectionBroken, match=f"the 'private_key' of {ROBOT} cannot be read") as refused:

@@ -344,6 +344,15 @@ async def test_a_service_account_without_somebody_to_act_for_is_told(calendar):
     assert "a service account invites nobody in its own name: set 'subject'" in await calendar(subject=None).check()
 
 
+async def test_a_calendar_that_it_may_not_see_or_only_read_is_told_with_whom_to_share_it(calendar, google):
+    told = await calendar(calendar="team@group.calendar.google.com").check()
+    assert told.startswith(
+        "there is no calendar 'team@group.calendar.google.com' that it may see: share it with hotwash@"
+    )
+    google.role = "reader"
+    assert (await calendar().check()).startswith("it may only read the calendar 'primary': share it with hotwash@")
+
+
 async def test_a_missing_scope_breaks_the_connection_with_its_name(work, google):
     challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="https://a"'}
     google.faults.append(Fault("list", 403, "insufficientPermissions", challenge))
