@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -73,6 +75,7 @@ __all__ = [
     "TicketRef",
     "Trigger",
     "Unauthorized",
+    "about_to_send",
     "action",
     "at_most_once",
     "fault",
@@ -336,6 +339,43 @@ def own_rows(method: _F) -> _F:
 def effect_class(method: Any) -> EffectClass:
     """Give the class a provider method declares; one that declares none must not be repeated."""
     return getattr(method, "__effect_class__", EffectClass.AT_MOST_ONCE)
+
+
+class NotSent(BaseException):
+    """A request of a dry run, in the place of sending it. No handler of a vendor's errors takes it for one."""
+
+    def __init__(self, method: str, target: str, body: Any) -> None:
+        super().__init__(f"{method} {target}")
+        self.method, self.target, self.body = method, target, body
+
+
+#: Whether what is being done now is only thought of.
+_thinking: ContextVar[bool] = ContextVar("thinking", default=False)
+
+
+@contextmanager
+def thinking() -> Iterator[None]:
+    """Let `about_to_send` end what is done inside, before anything is changed anywhere."""
+    token = _thinking.set(True)
+    try:
+        yield
+    finally:
+        _thinking.reset(token)
+
+
+def about_to_send(method: str, target: str, body: Any = None) -> None:
+    """Say that a request that changes something is sent next: a dry run shows it and goes no further.
+
+    A vendor's client calls it in the one place where it sends, for all that is no mere reading. A provider whose every
+    change goes out that way says so with `announces = True`; only such a one is asked in a dry run.
+
+    Args:
+        method: POST, PUT, …
+        target: path and query, or the name of the method in the vendor's words.
+        body: what is sent, as JSON or text; never credentials.
+    """
+    if _thinking.get():
+        raise NotSent(method, target, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -786,6 +826,9 @@ def provider(
     `async aclose()`, for the beginning and the end of the engine's life, and `read(raw)`, what its vendor's JSON means,
     which the vendor's source uses. `get` reads a subject again: `owns`, where it is
     there, names the fields that the vendor speaks about, and `readable` says whether it can be asked at all.
+
+    `announces = True` says that whatever it changes anywhere is told to `about_to_send` first: then a dry run asks it
+    what it would send.
 
     Args:
         name: as written after `provider:`.

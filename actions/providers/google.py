@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -28,6 +29,7 @@ from engine.plugins import (
     Options,
     RetryLater,
     Secret,
+    about_to_send,
     fault,
     retry_after,
 )
@@ -48,6 +50,8 @@ _WANTED = {
     "service_account": ("client_email", "private_key", "token_uri"),
     "authorized_user": ("client_id", "client_secret", "refresh_token"),
 }
+#: Methods that only read although they are no GET.
+_QUERIES = frozenset({"calendar.freebusy.query"})
 #: Reasons of a 403 that ask for fewer requests.
 _TOO_OFTEN = frozenset(
     {
@@ -232,7 +236,8 @@ class Google:
         """
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"google-{self._name}")
-        work = asyncio.get_running_loop().run_in_executor(self._threads, self._send, ask, missing)
+        send = partial(copy_context().run, self._send, ask, missing)
+        work = asyncio.get_running_loop().run_in_executor(self._threads, send)
         try:
             async with asyncio.timeout(self._timeout):
                 return await work
@@ -283,6 +288,8 @@ class Google:
 
         request = ask(self._client())
         asked = request.methodId
+        if request.method != "GET" and asked not in _QUERIES:
+            about_to_send(request.method, request.uri.partition(urlsplit(request.uri).netloc)[2], _sent(request.body))
         try:
             answer = request.execute(http=self._http(), num_retries=0)
         except HttpError as error:
@@ -359,6 +366,14 @@ class Google:
             return RetryLater(f"Google gives no token for {who} at the moment")
         text = f"Google gives {who} no token: {code}" + (f" ({why[:_MOST_SAID]})" if why else "")
         return ConnectionBroken(f"{text}; {self._account.remedy(refused=code)}")
+
+
+def _sent(body: Any) -> Any:
+    """Give what a request sends, for people: JSON as what it says, anything else by its size."""
+    try:
+        return json.loads(body) if body else None
+    except (ValueError, TypeError):
+        return f"{len(body):,} bytes"
 
 
 def _page(ask: Callable[[Any, str | None], Any], token: str | None, api: Any) -> Any:

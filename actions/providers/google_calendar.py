@@ -101,6 +101,8 @@ class GoogleCalendarOptions(EventsOptions):
 class GoogleCalendar:
     """See when people are busy, and book reviews as events of a Google calendar."""
 
+    announces = True
+
     owns = frozenset(_TOLD)
 
     def __init__(self, options: GoogleCalendarOptions, connection: Connection) -> None:

@@ -106,6 +106,8 @@ class _Place:
 class GoogleDocs:
     """Keep documents in Google Docs."""
 
+    announces = True
+
     #: What Drive knows of a document: reading it again says nothing about the rest.
     owns = frozenset({"title", "url", "published", "path"})
 

@@ -65,6 +65,8 @@ class GoogleMeetOptions(EventsOptions):
 class GoogleMeet:
     """Open bridges in Google Meet, each with an event of its own in a Google calendar."""
 
+    announces = True
+
     def __init__(self, options: GoogleMeetOptions, connection: Connection) -> None:
         self._length = options.length
         self._name = connection.name

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from pydantic import field_validator
 
@@ -30,6 +30,7 @@ from engine.plugins import (
     Options,
     RetryLater,
     Secret,
+    about_to_send,
     at_most_once,
     provider,
     retry_after,
@@ -246,6 +247,8 @@ class PlainHttp:
     workflows write out; those hosts may be asked too, at public addresses only.
     """
 
+    announces = True
+
     def __init__(self, options: HttpOptions, connection: Connection) -> None:
         self._options = options
         self._connection = connection
@@ -281,6 +284,7 @@ class PlainHttp:
         if ours:
             sent |= {name: value for name, value in self._options.headers.items() if name.lower() not in given}
         seconds = (timeout or self._options.timeout).seconds
+        about_to_send(method, target + (f"?{urlencode(query)}" if query else ""), body)
         found = await self._send(method, target, sent, query, content, seconds)
         return Response(found.status, found.body, found.retry_after, credentials=ours)
 

@@ -118,6 +118,8 @@ class JiraOptions(Options):
 class Jira:
     """Keep tickets as issues of one Jira site."""
 
+    announces = True
+
     #: What Jira knows of a ticket: reading it again says nothing about the rest.
     owns = frozenset(
         {"key", "title", "url", "done", "labels", "project", "assignee", "description", "due", "created_at"}

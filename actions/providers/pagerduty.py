@@ -184,6 +184,8 @@ def _instant(value: Any) -> datetime | None:
 class PagerDutyApi(PagerDutyRecords):
     """Ask PagerDuty who is on call, and keep incidents there."""
 
+    announces = True
+
     #: What PagerDuty knows of an incident: reading it again says nothing about the rest.
     owns = frozenset({"key", "title", "url", "severity", "status", "services", "declared_at"})
 

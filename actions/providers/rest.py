@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-from engine.plugins import ActionError, Connection, RetryLater, fault, retry_after
+from engine.plugins import ActionError, Connection, RetryLater, about_to_send, fault, retry_after
 
 if TYPE_CHECKING:
     import aiohttp
@@ -117,6 +118,8 @@ class Rest:
         import aiohttp
 
         asked = f"{method} {path}"
+        if method != "GET":
+            about_to_send(method, path + (f"?{urlencode(_pairs(query))}" if query else ""), body)
         try:
             async with self._open().request(
                 method, self._base + path, params=_pairs(query), json=body, headers=headers, allow_redirects=False

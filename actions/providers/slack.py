@@ -59,6 +59,8 @@ class SlackOptions(Options):
 class SlackChat(SlackInbound):
     """Send messages, ask questions and keep channels in one Slack workspace, and know who is in it."""
 
+    announces = True
+
     forgets: ClassVar = {QUESTIONS: "closed_at", **SlackInbound.forgets}
 
     def __init__(self, options: SlackOptions, connection: Connection) -> None:

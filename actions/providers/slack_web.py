@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from actions.providers.rest import unanswered
-from engine.plugins import ActionError, Connection, ConnectionBroken, fault, retry_after
+from engine.plugins import ActionError, Connection, ConnectionBroken, about_to_send, fault, retry_after
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
@@ -99,6 +99,7 @@ class SlackWeb:
             form, body = {name: _in_a_form(value) for name, value in given.items()}, None
         else:
             form, body = None, given
+            about_to_send("POST", method, given)
         try:
             answer: Any = await self._opened().api_call(method, data=form, json=body)
         except SlackApiError as error:

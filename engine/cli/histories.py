@@ -233,8 +233,19 @@ def _leaf(record: Report, effects: Mapping[str, Report], times: Times) -> str:
         return f"{action + ': ' if action else ''}failed: {error.get('message')} [{error.get('code')}]"
     if effect.get("state") == "dry_run" and not data.get("kept"):
         told = result(data.get("outputs"))
-        return f"{action}: not done, it is a dry run ({asked})" + (f"; {told} stands for what it gives" if told else "")
+        gives = f"; {told} stands for what it gives" if told else ""
+        return f"{action}: not done, it is a dry run ({asked}){_spared(data.get('request'))}{gives}"
     return _done(record, action, asked, times)
+
+
+def _spared(request: Report | None) -> str:
+    """Say what a dry run would have sent."""
+    if not request:
+        return ""
+    if "why" in request:
+        return f"; the request cannot be shown: {request['why']}"
+    body = f" {json.dumps(request['body'], ensure_ascii=False)}" if request["body"] is not None else ""
+    return f"; it would send {request['method']} {request['target']}{body}"
 
 
 def _again(data: Report, action: str | None, times: Times) -> str:
@@ -334,13 +345,18 @@ def _call(key: str) -> str:
     return f"{name}({', '.join(json.dumps(plain(value), ensure_ascii=False) for value in given)})"
 
 
+def _by_whom(data: Report) -> str:
+    by = data.get("event") or data.get("caller")
+    return f", by {by}" if by else ""
+
+
 def _given(data: Report) -> str:
     """Show the inputs that somebody gave."""
     return f", with {inputs(data['inputs'])}" if data.get("inputs") else ""
 
 
 _SENTENCES: Mapping[str, Callable[[Report, Times], str | None]] = {
-    "round": lambda d, t: f"round {d['n']} begins, by {d.get('event') or d.get('caller')}" + _given(d),
+    "round": lambda d, t: f"round {d['n']} begins" + _by_whom(d) + _given(d),
     "vars": lambda d, t: (
         "vars: " + ", ".join(f"{name} = {brief(value)}" for name, value in d["values"].items()) if d["values"] else None
     ),

@@ -7,15 +7,17 @@ name something that a dry run would have made.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
 from typing import Any, get_type_hints
 
 from engine.calendars import Duration
 from engine.domain import RECORDS, Kind, Person, kind_of
-from engine.plugins import Action, EffectClass
+from engine.faults import masked
+from engine.plugins import Action, EffectClass, NotSent, thinking
 from engine.runs.active import Active, Intent, Result, outputs_of_result
 from engine.runs.state import DRY, Record, Run
 from engine.store.codec import digest, dumps
@@ -34,16 +36,38 @@ def is_left_out(active: Active, intent: Intent) -> bool:
     return intent.kind is not EffectClass.READ or _PLACEHOLDER.search(intent.inputs) is not None
 
 
-def left_out(active: Active, intent: Intent, world: Lookups) -> Result:
-    """Give the result of an effect that is only thought of: its placeholder outputs."""
+def left_out(active: Active, intent: Intent, world: Lookups, request: Mapping[str, Any] | None = None) -> Result:
+    """Give the result of an effect that is only thought of: its placeholder outputs, and the request that it spares."""
     command = intent.command
     action = command.step.action
     assert action is not None
     outputs = placeholder(action, command.checked.params, command.identity, world, active.run)
-    record = Record(command.path, "done", {"outputs": outputs})
+    shown = {"request": request} if request is not None else {}
+    record = Record(command.path, "done", {"outputs": outputs, **shown})
     result = Result([record], command.identity, "dry_run", action.name, outputs)
     result.shared, result.text = bool(command.step.once_per), dumps(outputs)
     return result
+
+
+def is_shown(intent: Intent, provider: Any) -> bool:
+    """Whether a dry run can ask a provider what it would send, which tells us before it sends anything."""
+    return intent.kind not in (EffectClass.READ, EffectClass.OWN_ROWS) and getattr(provider, "announces", False) is True
+
+
+async def request_of(perform: Callable[[], Awaitable[Any]]) -> dict[str, Any]:
+    """Give the first request of an effect that would change something, `method target body`, without sending it.
+
+    What it reads beforehand is read. Where that fails, `why` says so.
+    """
+    try:
+        with thinking():
+            await perform()
+    except NotSent as request:
+        body = json.loads(masked(dumps(request.body)))
+        return {"method": request.method, "target": masked(request.target), "body": body}
+    except Exception as error:  # noqa: BLE001  whatever a vendor's client raises, the dry run goes on without it
+        return {"why": masked(str(error) or type(error).__name__)}
+    return {"why": "it would change nothing"}
 
 
 def placeholder(action: Action, params: Any, identity: str, world: Lookups, run: Run) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import inspect
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -507,11 +507,22 @@ class Executor:
         """Perform an effect that is only rows of our own: its result is part of the commit of its intent."""
         command = intent.command
         if dry.is_left_out(active, intent):
-            return dry.left_out(active, intent, self.hub.lookups())
+            return dry.left_out(active, intent, self.hub.lookups(), await self._would_send(active, intent))
         if command.letter is not None:
             return folded(command, command.letter)
         work = (command.path, command.step, command.identity, command.attempt)
         return await self._attempt(active, *work, checked=command.checked, goes_out=False)
+
+    async def _would_send(self, active: Active, intent: Intent) -> Mapping[str, Any] | None:
+        """Give the request that a dry run spares, where its provider can show it."""
+        command, connection = intent.command, intent.connection
+        if connection is None or command.letter is not None or not dry.is_shown(intent, self.hub.provider(connection)):
+            return None
+        if connection in self.hub.connections.held:
+            return {"why": self.hub.connections.held[connection].why}
+        effect = self._effect(active, command.path, command.identity, self.hub.clock.now(), 1)
+        leaf = active.state.leaves[command.path]
+        return await dry.request_of(partial(self._call, active, command.step, effect, command.checked, leaf.timeout))
 
     def _intent(self, command: Perform) -> Intent:
         assert command.step.action is not None
