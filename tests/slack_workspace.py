@@ -117,9 +117,6 @@ class Workspace:
         found[0].update({**given, "edited": {"user": BOT, "ts": f"{self.now().timestamp():.6f}"}})
         return {}
 
-    def chat_getPermalink(self, given: dict[str, Any]) -> dict[str, Any]:
-        return {"permalink": f"https://example.slack.com/archives/{given['channel']}/p{given['message_ts']}"}
-
     def conversations_open(self, given: dict[str, Any]) -> dict[str, Any]:
         return {"channel": {"id": f"D-{given['users']}"}}
 

@@ -23,7 +23,6 @@ from engine.plugins import (
     Fact,
     Field,
     Options,
-    RetryLater,
     Secret,
     at_most_once,
     findable,
@@ -105,8 +104,9 @@ class SlackChat(SlackInbound):
         """Change a message of ours; it keeps the identity of the effect that sent it."""
         room, ts = message_of(message)
         shown = {"text": fallback(text), "blocks": [*sections(text), *controls(effect.controls)]}
+        await self._web.ourselves()
         await self._web.call("chat.update", channel=room, ts=ts, **shown)
-        return await self._message(room, ts)
+        return self._sent(message, None)
 
     async def find(self, effect: Effect) -> Message | None:
         """Give the message that this effect sent, as its metadata says."""
@@ -122,7 +122,8 @@ class SlackChat(SlackInbound):
             if "choices" in inputs:
                 row = _question(effect, room, message["ts"], inputs["text"], inputs["choices"])
                 effect.save(self._connection.name, QUESTIONS + effect.token, row)
-            return await self._message(room, message["ts"])
+            await self._web.ourselves()
+            return self._sent(f"{room}/{message['ts']}", inputs.get("thread"))
         return None
 
     # --- questions ---------------------------------------------------------------------------------------------------
@@ -189,6 +190,7 @@ class SlackChat(SlackInbound):
         thread: str | None = None,
         more: Sequence[Mapping[str, Any]] = (),
     ) -> Message:
+        await self._web.ourselves()  # for the address: nothing is asked after the message is sent
         sent = await self._web.call(
             "chat.postMessage",
             channel=room,
@@ -199,15 +201,10 @@ class SlackChat(SlackInbound):
             unfurl_media=False,
             thread_ts=thread.rpartition("/")[2] if thread else None,
         )
-        return await self._message(str(sent["channel"]), str(sent["ts"]))
+        return self._sent(f"{sent['channel']}/{sent['ts']}", thread)
 
-    async def _message(self, room: str, ts: str) -> Message:
-        """Give a message with its address; one without an address is a message all the same."""
-        try:
-            url = (await self._web.call("chat.getPermalink", channel=room, message_ts=ts))["permalink"]
-        except (ActionError, RetryLater):
-            url = None
-        return Message(f"{room}/{ts}", url)
+    def _sent(self, message: str, thread: str | None) -> Message:
+        return Message(message, self.link(message, thread))
 
     def _since(self, room: str, thread: str | None, at: datetime) -> AsyncIterator[Mapping[str, Any]]:
         """Give the messages of a conversation, or under one of them, since an instant."""

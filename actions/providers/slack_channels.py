@@ -200,9 +200,17 @@ class SlackChannels(SlackPeople):
         return found
 
     async def _record(self, raw: Mapping[str, Any]) -> Channel:
-        base = (await self._web.ourselves()).get("url")
-        url = f"{base}archives/{raw['id']}" if base else None
-        return Channel(str(raw["id"]), str(raw["name"]), url, bool(raw.get("is_private")))
+        await self._web.ourselves()
+        return Channel(str(raw["id"]), str(raw["name"]), self.link(str(raw["id"])), bool(raw.get("is_private")))
+
+    def link(self, message: str, thread: str | None = None) -> str | None:
+        """Give the address of a channel or a message by its id; None before the workspace's own is known."""
+        room, _, ts = message.partition("/")
+        base = self._web.home
+        if base is None:
+            return None
+        url = f"{base}archives/{room}" + (f"/p{ts.replace('.', '')}" if ts else "")
+        return f"{url}?thread_ts={thread.partition('/')[2]}&cid={room}" if thread else url
 
     # --- what was written --------------------------------------------------------------------------------------------
 

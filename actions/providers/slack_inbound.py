@@ -77,15 +77,6 @@ class SlackInbound(SlackChannels):
             return self.read(raw, room) if raw.get("ts") == ts else None
         return None
 
-    def link(self, message: str, thread: str | None = None) -> str | None:
-        """Give the address of a channel or a message by its id; None before the workspace's own is known."""
-        room, _, ts = message.partition("/")
-        base = self._web.home
-        if base is None:
-            return None
-        url = f"{base}archives/{room}" + (f"/p{ts.replace('.', '')}" if ts else "")
-        return f"{url}?thread_ts={thread.partition('/')[2]}&cid={room}" if thread else url
-
     def shown(self, text: str) -> str:
         """Give plain text as it has to be written so that Slack shows it and obeys nothing in it."""
         return escaped(text)

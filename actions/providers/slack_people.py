@@ -84,8 +84,9 @@ class SlackPeople(PeopleFile):
 
     async def check(self) -> str | None:
         """Say what is wrong with the connection; None where it works."""
-        await self._web.ourselves()
-        await self._directory.read(self._connection.clock.now())
+        await self._web.call("auth.test")
+        if not self._directory.by_id:
+            await self._directory.read(self._connection.clock.now())
         return self._unknown()
 
     # --- who somebody is ---------------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ _READS = frozenset(
     {
         "auth.test",
         "bookmarks.list",
-        "chat.getPermalink",
         "conversations.history",
         "conversations.info",
         "conversations.list",

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,9 +188,18 @@ async def test_whoever_is_named_twice_is_invited_once_and_nobody_is_no_mistake()
     chat = Recorder()
     ctx = FakeContext(chat=chat)
     await chat_actions.invite.function(validated(InviteToChannel, channel="C1", people=["ada", ADA, "grace"]), ctx)
-    nobody = await chat_actions.invite.function(validated(InviteToChannel, channel="C1", people=[]), ctx)
-    assert (chat.done, nobody) == ([("invite", "C1", ["ada", "grace"])], Invited())
+    for people in ([], None, [None]):
+        nobody = await chat_actions.invite.function(validated(InviteToChannel, channel="C1", people=people), ctx)
+        assert (chat.done, nobody) == ([("invite", "C1", ["ada", "grace"])], Invited())
     assert chat_actions.invite.outputs["left_out"].kind == "list[person]"
+
+
+@pytest.mark.parametrize(
+    ("url", "fits"), [("https://x", True), ("file:///x", True), ("x", False), ("https://x y", False)]
+)
+def test_a_bookmark_leads_somewhere(url, fits):
+    with nullcontext() if fits else pytest.raises(ValidationError, match="url"):
+        validated(BookmarkLink, channel="C1", title="T", url=url)
 
 
 async def test_a_message_for_one_persons_eyes_has_no_id():

@@ -102,7 +102,6 @@ BEARER = {"Authorization": "Bearer xoxb-1"}
         ("conversations.list", {"limit": "many"}),
         ("conversations.open", {"return_im": "perhaps"}),
         ("users.lookupByEmail", {}),
-        ("chat.getPermalink", {}),
         ("chat.postEphemeral", {"channel": "C1", "text": "for nobody"}),
         ("conversations.create", {"name": "slow", "is_private": "perhaps"}),
         ("conversations.info", {"include_num_members": "perhaps"}),

@@ -40,7 +40,7 @@ async def test_a_message_has_its_address_its_blocks_and_a_plain_text(chat, works
     sent = await chat.post(None, "**Checkout** is slow", thread=None, effect=an_effect())
     (message,) = workspace.messages["C1"]
     assert (message["text"], message["blocks"][0]["text"]["text"]) == ("Checkout is slow", "*Checkout* is slow")
-    assert sent.url == f"https://example.slack.com/archives/C1/p{message['ts']}"
+    assert sent.url == f"https://example.slack.com/archives/C1/p{message['ts'].replace('.', '')}"
 
 
 async def test_an_answer_goes_under_the_message_that_is_named(chat, workspace):
@@ -99,7 +99,7 @@ async def test_being_asked_too_often_says_how_long_to_wait(chat, workspace):
     with pytest.raises(RetryLater, match="'ratelimited'") as told:
         await chat.post(None, "x", thread=None, effect=an_effect())
     assert (told.value.after, told.value.too_often, told.value.maybe_done) == (7.0, True, False)
-    assert workspace.calls == ["chat.postMessage"]  # the client has not tried again by itself
+    assert workspace.calls == ["auth.test", "chat.postMessage"]  # the client has not tried again by itself
 
 
 async def test_a_missing_scope_breaks_the_connection_and_says_which(chat, workspace):
@@ -122,9 +122,12 @@ async def test_a_channel_without_the_app_is_told_with_what_to_do(chat, workspace
         await chat.post(None, "x", thread=None, effect=an_effect())
 
 
-async def test_a_message_without_an_address_is_sent_all_the_same(chat, workspace):
-    workspace.bad["chat.getPermalink"] = [error("internal_error", 500)]
-    assert (await chat.post(None, "x", thread=None, effect=an_effect())).url is None
+async def test_nothing_is_asked_after_a_message_is_sent_so_that_nothing_can_go_wrong_then(chat, workspace):
+    workspace.bad["auth.test"] = [error("internal_error", 500)]
+    with pytest.raises(RetryLater):
+        await chat.post(None, "x", thread=None, effect=an_effect())
+    await chat.post(None, "x", thread=None, effect=an_effect())
+    assert workspace.calls == ["auth.test", "auth.test", "chat.postMessage"]
 
 
 async def test_more_people_than_a_conversation_holds_are_refused_before_anything_is_sent(chat, workspace):
