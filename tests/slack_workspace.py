@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -51,6 +52,7 @@ class Workspace:
         self.hangs: dict[str, int] = {}
         self.hung, self.go_on = asyncio.Event(), asyncio.Event()
         self.api = ""
+        self.headers: dict[str, str] = {}  #: of every answer
         self.channel("incidents")
 
     def channel(self, name: str, creator: str = "UADA", **more: Any) -> dict[str, Any]:
@@ -86,7 +88,8 @@ class Workspace:
         if self.hangs.get(method) == -1:
             self.hung.set()
             await self.go_on.wait()
-        return web.json_response({"ok": True, **done})
+        date = formatdate(self.now().timestamp(), usegmt=True)
+        return web.json_response({"ok": True, **done}, headers={"Date": date, **self.headers})
 
     def _seconds(self) -> int:
         return int(self.now().timestamp())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from actions.providers import skew
 from engine.plugins import ActionError, Connection, RetryLater, about_to_send, fault, retry_after
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 #: Bytes of one answer.
 MAX_ANSWER = 8 * 1024 * 1024
-#: Seconds that two clocks may differ.
-MOST_SKEW = 60.0
 #: Pages of one list.
 MOST_PAGES = 100
 #: Of what a vendor says about a refusal, so much is shown.
@@ -70,13 +68,7 @@ class Rest:
 
     def skew(self) -> str | None:
         """Say how far this machine's clock is from the vendor's, where that matters; None where it does not."""
-        if abs(self._ahead) <= MOST_SKEW:
-            return None
-        side = "ahead of" if self._ahead > 0 else "behind"
-        return (
-            f"this machine's clock is {abs(self._ahead):.0f} seconds {side} {self._vendor}'s: set it by NTP, else "
-            "signatures with a time are refused and things fall due at the wrong instant"
-        )
+        return skew.said(self._ahead, self._vendor)
 
     def there(self, now: datetime) -> datetime:
         """Give what an instant of this machine's clock is by the vendor's, as far as its answers have told."""
@@ -129,7 +121,8 @@ class Rest:
                     content += more
         except (aiohttp.ClientError, TimeoutError) as error:
             raise unanswered(self._vendor, asked, self._timeout, error) from None
-        self._compare(answer.headers.get("Date"))
+        if (ahead := skew.ahead(answer.headers.get("Date"), self._clock.now())) is not None:
+            self._ahead = ahead
         if missing and answer.status == 404:
             return None
         if not 200 <= answer.status < 300:
@@ -170,14 +163,6 @@ class Rest:
                 timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(self._timeout, _LONGEST_CONNECT)),
             )
         return self._session
-
-    def _compare(self, date: str | None) -> None:
-        try:
-            told = parsedate_to_datetime(date) if date else None
-        except ValueError:
-            return
-        if told is not None and told.tzinfo is not None:
-            self._ahead = (self._clock.now() - told).total_seconds()
 
     def _read(self, asked: str, content: bytes) -> Any:
         if not content.strip():

@@ -84,7 +84,8 @@ class SlackPeople(PeopleFile):
 
     async def check(self) -> str | None:
         """Say what is wrong with the connection; None where it works."""
-        await self._web.call("auth.test")
+        if (wrong := await self._web.check()) is not None:
+            return wrong
         if not self._directory.by_id:
             await self._directory.read(self._connection.clock.now())
         return self._unknown()

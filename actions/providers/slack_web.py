@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from actions.providers import skew
 from actions.providers.rest import unanswered
 from engine.plugins import ActionError, Connection, ConnectionBroken, about_to_send, fault, retry_after
 
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
 
 _TIMEOUT = 30
+#: What the app must be allowed for all that is done outbound and read back.
+SCOPES = frozenset(
+    {"bookmarks:read", "bookmarks:write", "channels:history", "channels:manage", "channels:read", "chat:write"}
+    | {"chat:write.public", "groups:history", "groups:read", "groups:write", "im:history", "im:write"}
+    | {"metadata.message:read", "mpim:history", "mpim:write", "pins:write", "users:read", "users:read.email"}
+)
 #: Pages of one list.
 MOST_PAGES = 200
 _PAGE = 200
@@ -79,6 +86,7 @@ class SlackWeb:
         self._clock = connection.clock
         self._client: AsyncWebClient | None = None
         self._ourselves: Mapping[str, Any] | None = None
+        self._headers: Mapping[str, str] = {}  #: of the last answer to who we are
 
     async def call(self, method: str, **inputs: Any) -> Mapping[str, Any]:
         """Call a method; inputs that are None are left out.
@@ -105,7 +113,20 @@ class SlackWeb:
             raise self._refused(method, error.response) from None
         except (aiohttp.ClientError, TimeoutError, SlackClientError) as error:
             raise unanswered("Slack", method, _TIMEOUT, error) from None
+        if method == "auth.test":
+            self._headers = {name.lower(): value for name, value in (answer.headers or {}).items()}
         return answer.data if isinstance(answer.data, dict) else {}
+
+    async def check(self) -> str | None:
+        """Say what is wrong with the token, what it may do, or the clock; None where all is well."""
+        await self.call("auth.test")
+        ahead = skew.ahead(self._headers.get("date"), self._clock.now()) or 0.0
+        granted = self._headers.get("x-oauth-scopes")
+        missing = SCOPES - {one.strip() for one in granted.split(",")} if granted is not None else ()
+        if missing:
+            named = ", ".join(sorted(missing))
+            return f"the app lacks {named}: add them under OAuth & Permissions and install the app again"
+        return skew.said(ahead, "Slack")
 
     async def pages(self, method: str, key: str, *, size: int = _PAGE, **inputs: Any) -> AsyncIterator[Any]:
         """Yield what a method that pages by cursor lists under `key`.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from actions.providers.slack import Slack
+from actions.providers.slack_web import SCOPES
 from engine.domain import Person, Roster, Team
 from engine.plugins import ActionError
 from tests.fakes import FakeConnection, an_effect
@@ -125,3 +128,24 @@ async def test_an_engine_that_ends_while_the_users_are_read_leaves_nothing_behin
     await workspace.hung.wait()
     await provider.aclose()
     assert provider._reading.cancelled()
+
+
+# --- the doctor ---
+
+
+async def test_the_doctor_says_which_scopes_the_app_lacks(people, workspace):
+    workspace.headers = {"x-oauth-scopes": ",".join(SCOPES - {"pins:write", "groups:write"})}
+    assert (await people.check()).startswith("the app lacks groups:write, pins:write: add them under OAuth")
+    workspace.headers = {"x-oauth-scopes": ", ".join(SCOPES) + ",commands"}
+    assert "lacks" not in await people.check()
+
+
+async def test_the_doctor_says_that_the_clock_is_wrong(people, workspace, connection):
+    connection.clock.move(timedelta(minutes=7))
+    assert "420 seconds ahead of Slack's" in await people.check()
+
+
+def test_the_manifest_that_people_paste_has_every_scope_that_is_needed():
+    page = (Path(__file__).parents[3] / "docs" / "integrations" / "slack.md").read_text("utf-8")
+    manifest = yaml.safe_load(textwrap.dedent(page.partition("```yaml\n")[2].partition("```")[0]))
+    assert set(manifest["oauth_config"]["scopes"]["bot"]) >= SCOPES
