@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
 from engine.plugins import (
     ActionError,
@@ -104,6 +104,14 @@ class GoogleOptions(Options):
             names = " and ".join(f"'{name}'" for name in missing)
             raise ValueError(f"must be the whole JSON of a {kind.replace('_', ' ')}: {names} is missing in it")
         return text
+
+    @field_validator("subject")
+    @classmethod
+    def _is_for_a_service_account(cls, subject: str | None, info: ValidationInfo) -> str | None:
+        key = info.data.get("credentials")
+        if subject is not None and key is not None and json.loads(key)["type"] != "service_account":
+            raise ValueError("is for service accounts: a user who consented acts in their own name, leave it out")
+        return subject
 
 
 class Refused(ActionError):

@@ -396,6 +396,8 @@ class IcsCalendar:
                 organizer=self._organizer(),
                 attendees=tuple(person for person, _ in invited),
                 optional=tuple(person for person, address in invited if _may_stay(address)),
+                accepted=tuple(person for person, address in invited if _answer(address) == "ACCEPTED"),
+                declined=tuple(person for person, address in invited if _declined(address)),
                 incident=str(incident) if incident else None,
                 cancelled=_is(event, "STATUS", "CANCELLED"),
             ),
@@ -422,7 +424,10 @@ class IcsCalendar:
         return review.removeprefix(f"{self._connection.name}:")
 
     def _emit(self, review: Review, effect: Effect, kind: str = "review.scheduled") -> None:
-        names = ("id", "title", "start", "end", "url", "organizer", "attendees", "optional", "incident", "cancelled")
+        names = (
+            *("id", "title", "start", "end", "url", "organizer", "attendees", "optional"),
+            *("accepted", "declined", "incident", "cancelled"),
+        )
         fact = Fact(
             kind,
             effect.at,
@@ -488,8 +493,12 @@ def _is(event: Any, key: str, value: str) -> bool:
     return str(event.get(key, "")).strip().upper() == value
 
 
+def _answer(address: Any) -> str:
+    return str(address.params.get("PARTSTAT", "")).upper()
+
+
 def _declined(address: Any) -> bool:
-    return str(address.params.get("PARTSTAT", "")).upper() == "DECLINED"
+    return _answer(address) == "DECLINED"
 
 
 def _may_stay(address: Any) -> bool:

@@ -106,6 +106,11 @@ def test_credentials_that_are_no_key_are_told_without_being_shown(text, said):
     assert "xoxb" not in error["msg"]
 
 
+def test_a_user_who_consented_acts_for_nobody_else():
+    with pytest.raises(ValidationError, match="a user who consented acts in their own name"):
+        GoogleOptions(credentials=authorized_user("http://127.0.0.1:1"), subject="ada@example.com")
+
+
 async def test_a_service_account_asks_for_a_token_in_the_name_of_its_subject(server, google):
     assert await google(subject="ada@example.com").call(read) == {}
     (asked,) = server.asked

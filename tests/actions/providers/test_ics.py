@@ -545,3 +545,14 @@ async def test_a_private_review_is_of_the_class_private(ics, connection):
     await book(ics, private=True)
     (meeting,) = invitation(connection).events
     assert str(meeting["CLASS"]) == "PRIVATE"
+
+
+async def test_what_guests_answered_is_read_from_the_invitation_until_it_is_moved(ics, connection):
+    made = await book(ics, attendees=[PRAGUE, GRACE])
+    path = next((connection.folder / "reviews").iterdir())
+    text = path.read_bytes().replace(b"PARTSTAT=NEEDS-ACTION", b"PARTSTAT=ACCEPTED", 1)
+    path.write_bytes(text.replace(b"PARTSTAT=NEEDS-ACTION", b"PARTSTAT=DECLINED"))
+    review = await ics.get(made.id)
+    assert [[person.id for person in people] for people in (review.accepted, review.declined)] == [["ada"], ["grace"]]
+    moved = await move(ics)
+    assert (moved.accepted, moved.declined) == ((), ())
