@@ -7,6 +7,7 @@ need no account have kept. Only the clock moves.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -102,6 +103,15 @@ class Example(World):
         path.write_text("\n".join([text.rstrip("\n"), *rows, ""]), "utf-8")
         self.application.polls.look_now("markdown")  # as the watch on the folder does, without waiting for it
         await self.settle()
+
+    def publish_beside(self, title: str, name: str, *, template: str, rows: str = "") -> None:
+        """Publish a copy of a document under another name and as of another template."""
+        path = self.document(title)
+        text = re.sub(r"(?m)^(id|effect): .*\n", "", path.read_text("utf-8"))
+        text = re.sub(r"(?m)^status: .*", "status: published", text)
+        text = re.sub(r"(?m)^template: .*", f"template: {template}", text)
+        path.with_name(f"{name}.md").write_text(text + rows, "utf-8")
+        self.application.polls.look_now("markdown")
 
     async def postmortem(self, *rows: str, severity: str = "sev1") -> None:
         """Let an incident come and go, and its postmortem be published with these rows at once."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from engine import wiring
+from engine.plugins import Fact
 from engine.testing import RecordingChat, World
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "first-steps"
@@ -38,6 +40,21 @@ async def resolved(world, severity="sev1"):
     await world.move("40m")
     await world.incident("resolved", INCIDENT)
     await world.move("20m")
+
+
+async def ticket(world, key="HW-1", kind="created", **more):
+    """Let something become of a ticket, which without more words is a new one of linus, to be followed up."""
+    person = world.application.hub.directory.people.person("linus")
+    fields = {
+        "key": key,
+        "title": key,
+        "labels": ("follow-up",),
+        "assignee": person,
+        "done": False,
+        "created_at": MONDAY,
+    }
+    fields |= more
+    await world.happens("local", Fact(f"ticket.{kind}", world.now, "ticket", f"local:{key}", fields))
 
 
 def publish(folder, row=""):
@@ -90,6 +107,7 @@ async def test_a_ticket_is_asked_about_after_a_week_and_closed_where_it_is_not_w
     assert len(chat.to("linus")) == 1
     await world.answer("drop", by="linus")
     assert [ticket.done for ticket in world.subjects("ticket")] == [True]
+    assert world.events("ticket.closed")[0].data["comment"] == "Not worth doing any more, says Linus."
     assert [run["state"] for run in world.runs("ask-about-old-tickets")] == ["finished"]
 
 
@@ -101,3 +119,72 @@ async def test_the_story_survives_a_crash_in_the_middle(world, folder, chat):
     assert len(chat.to("ada")) == 2
     assert len(list((folder / "documents").glob("*.md"))) == 1
     assert [run["state"] for run in world.runs("report")] == ["finished"]
+
+
+async def test_a_ticket_is_asked_about_at_ten_on_the_working_day_after_its_week(world, chat):
+    await world.move("1m")
+    await ticket(world, created_at=world.now)
+    await world.move_to(MONDAY + timedelta(days=7, hours=23, minutes=59))
+    assert chat.sent == []
+    await world.move("2m")
+    (question,) = chat.sent
+    assert (question.to, question.text, question.choices) == (
+        "linus",
+        "HW-1 HW-1 has not moved for 7 days 23 h. Is it still worth doing?",
+        {"keep": "Yes", "drop": "No"},
+    )
+
+
+async def test_a_ticket_without_the_label_may_lie(world, chat):
+    await ticket(world, labels=())
+    await world.move("30d")
+    assert (chat.sent, world.runs()) == ([], [])
+
+
+async def test_a_ticket_that_nobody_has_is_put_to_the_lead(world, chat):
+    await ticket(world, assignee=None)
+    await world.move("9d")
+    assert len(chat.to("grace")) == 1
+
+
+async def test_a_yes_and_two_working_days_of_silence_leave_the_ticket_open(world, chat):
+    await ticket(world, "HW-1")
+    await ticket(world, "HW-2")
+    await world.move("7d")
+    await world.answer("keep", by="linus")
+    await world.move("1d")
+    assert sorted(run["state"] for run in world.runs()) == ["finished", "waiting"]
+    await world.move("1d")
+    assert [run["state"] for run in world.runs()] == ["finished", "finished"]
+    assert [one.done for one in world.subjects("ticket")] == [False, False]
+
+
+async def test_a_question_about_a_ticket_that_is_done_is_over(world):
+    await ticket(world)
+    await world.move("8d")
+    await ticket(world, kind="closed", done=True)
+    assert [run["state"] for run in world.runs()] == ["stopped"]
+
+
+async def test_a_row_is_filed_once_ever_and_one_with_a_ticket_of_its_own_not_at_all(world, folder):
+    await resolved(world)
+    publish(folder, ROW + ROW.replace("Alert", "Shout").replace("2026-03-31 | |", "2026-03-31 | OPS-7 |"))
+    await world.move("1d")
+    assert [ticket.title for ticket in world.subjects("ticket")] == ["Alert before the queue is full"]
+    (report,) = (folder / "documents").glob("*.md")
+    report.write_text(report.read_text("utf-8").replace("HW-1", "") + "\nA closing word.\n", "utf-8")
+    await world.move("1d")
+    assert (len(world.runs("file-action-items")), len(world.subjects("ticket"))) == (2, 1)
+
+
+async def test_the_same_row_of_two_reports_is_two_tickets_and_that_of_something_else_none(world, folder):
+    await resolved(world)
+    publish(folder, ROW)
+    (report,) = (folder / "documents").glob("*.md")
+    text = report.read_text("utf-8")
+    for name, template in (("other", "report"), ("notes", "minutes")):
+        other = re.sub(r"(?m)^(id|effect): .*\n", "", text).replace("template: report", f"template: {template}")
+        report.with_name(f"{name}.md").write_text(other, "utf-8")
+    await world.move("1d")
+    assert [ticket.title for ticket in world.subjects("ticket")] == ["Alert before the queue is full"] * 2
+    assert len(world.runs("file-action-items")) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -93,9 +92,6 @@ async def test_the_same_row_of_another_postmortem_is_another_item(example):
 
 async def test_the_table_of_another_document_is_nobody_s_to_file(example):
     await example.postmortem()
-    path = example.document("postmortem")
-    text = path.read_text("utf-8").replace("template: postmortem", "template: notes")
-    path.with_name("notes.md").write_text(re.sub(r"(?m)^(id|effect).*: .*\n", "", text) + ALERT + "\n", "utf-8")
-    example.application.polls.look_now("markdown")
+    example.publish_beside("postmortem", "notes", template="notes", rows=ALERT + "\n")
     await example.settle()
     assert (example.tickets, len(example.runs("file-action-items"))) == ({}, 1)

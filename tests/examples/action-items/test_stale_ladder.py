@@ -26,6 +26,7 @@ async def test_silence_and_a_call_for_help_climb(example):
     await example.answers("mary", "drop")
     assert example.tickets["HW-1"].done
     assert example.events("ticket.commented") == []
+    assert example.events("ticket.closed")[0].data["comment"] == "Not worth doing, says Mary."
 
 
 async def test_an_answer_ends_the_climb_and_is_written_to_the_ticket(example):

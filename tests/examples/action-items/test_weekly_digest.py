@@ -24,3 +24,12 @@ async def test_a_team_without_open_items_is_left_in_peace(example):
     await example.move("14d")
     assert (example.said("#sre"), example.said("#payments")) == ([], [])
     assert len(example.runs("weekly-digest")) == 2
+
+
+async def test_what_belongs_to_no_team_is_told_to_all_and_what_is_no_action_item_to_nobody(example):
+    await example.does("ada", "create_ticket", title="Some day", labels=("postmortem",))
+    await example.does("ada", "create_ticket", title="Order pizza", assignee="linus")
+    await example.move_to_day(9, 8, 1)
+    (told,) = example.said("#incidents")
+    assert told.startswith("**Open action items of no team: 1**\n\nNobody yet:\n\n- HW-1 Some day")
+    assert example.said("#sre") == []

@@ -7,9 +7,9 @@ def incidents(example):
     return [(one.key, one.severity, one.services) for one in example.subjects("incident")]
 
 
-async def critical(example, *names, service="checkout", lasts="3m"):
+async def critical(example, *names, service="checkout", lasts="3m", **more):
     for name in names:
-        await example.fires(name, lasts=None, severity="sev1", service=service)
+        await example.fires(name, lasts=None, severity="sev1", service=service, **more)
     await example.move(lasts)
 
 
@@ -84,3 +84,11 @@ async def test_alerts_of_one_service_wait_for_one_another_and_those_of_others_do
     await critical(example, "CheckoutIsDown", "QueueIsFull")
     await critical(example, "SearchIsDown", service="search")
     assert example.states("declare-from-alert") == ["held", "waiting", "held"]
+
+
+async def test_the_incident_says_what_the_alert_said_and_since_when(example):
+    began = example.now
+    await critical(example, "CheckoutIsDown", title="Checkout answers nobody")
+    (incident,) = example.subjects("incident")
+    assert (incident.title, incident.started_at) == ("Checkout answers nobody (checkout)", began)
+    assert "Declared by the alert CheckoutIsDown." in example.timeline(incident)

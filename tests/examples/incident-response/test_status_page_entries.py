@@ -24,6 +24,7 @@ async def test_a_bad_incident_has_an_entry_with_its_services_and_people_add_to_i
         "investigating",
         "major",
     )
+    assert entry(example).components == {"checkout": "partial_outage"}
     await tells(example, "A fix is out.", "monitoring")
     assert entry(example).state == "monitoring"
     page = (example.folder / "status" / "index.html").read_text("utf-8")
@@ -33,8 +34,15 @@ async def test_a_bad_incident_has_an_entry_with_its_services_and_people_add_to_i
 async def test_a_smaller_incident_and_a_drill_are_not_told_outside(example):
     await example.declare(severity="sev2")
     await example.declare(drill=True)
-    assert [incident.status_page for incident in example.subjects("incident")] == [None, None]
+    await example.declare(private=True)
+    assert [incident.status_page for incident in example.subjects("incident")] == [None, None, None]
     assert example.states(OPEN) == []
+
+
+async def test_one_that_an_alert_declared_has_an_entry_too(example):
+    await example.fires("CheckoutIsDown", lasts=None, severity="sev1")
+    await example.move("3m")
+    assert entry(example).title == "CheckoutIsDown (checkout)"
 
 
 async def test_a_page_that_is_open_half_an_hour_after_the_end_is_told_of_three_times(example):

@@ -91,3 +91,28 @@ async def test_a_reopened_incident_has_no_deadline_until_it_is_resolved_again(ex
     await example.resolve()
     await example.move("8d")
     assert len(example.said("mary")) == 1
+
+
+async def test_where_nobody_owns_it_the_lead_of_the_team_is_reminded_or_that_of_sre(example):
+    await example.declare("Login is slow", services=("login",))
+    await example.declare("Something is slow", services=())
+    await example.resolve("INC-1")
+    await example.resolve("INC-2")
+    await example.move("6d")
+    reminded = [[text.partition(" is due")[0] for text in example.said(who, by="overdue")] for who in ("whit", "grace")]
+    assert reminded == [["The postmortem of Login is slow"], ["The postmortem of Something is slow"]]
+    await example.move("3d")
+    assert [text.partition("; ")[2] for text in example.said("mary", by="overdue")] == [
+        "Whit can say what it needs.",
+        "Grace can say what it needs.",
+    ]
+
+
+async def test_notes_about_the_same_incident_are_no_postmortem(example):
+    await resolved(example)
+    for days, name in (("1d", "notes"), ("4d", "minutes")):  # before the reminder, and after it
+        await example.move(days)
+        example.publish_beside("postmortem", name, template=name)
+        await example.settle()
+    await example.move("3d")
+    assert (len(example.said("linus", by="overdue")), len(example.said("mary"))) == (1, 1)

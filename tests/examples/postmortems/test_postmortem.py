@@ -67,3 +67,19 @@ async def test_an_incident_that_is_resolved_for_a_few_minutes_only_leaves_nothin
     await example.does("ada", "reopen_incident", incident="INC-1")
     await example.move("7d")
     assert (example.documents, example.runs()) == ([], [])
+
+
+async def test_the_chain_and_the_channel_are_those_of_the_incident_s_team(example):
+    await example.declare("Login is slow", services=("login",))
+    await example.resolve()
+    for who in ("linus", "whit", "mary"):
+        await example.answers(who, "no")
+    assert (example.asked("grace"), example.said("#sre")) == ([], [])
+    assert "still looks for an owner" in example.said("#security")[0]
+
+
+async def test_an_incident_of_no_team_is_asked_about_down_the_chain_of_sre(example):
+    await example.declare("Something is slow", services=())
+    await example.resolve()
+    await example.answers("linus", "no")
+    assert "Will you own the postmortem of Something is slow?" in example.asked("grace")[0]

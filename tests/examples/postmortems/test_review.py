@@ -99,3 +99,13 @@ async def test_a_hiccup_a_small_incident_and_a_drill_are_not_reviewed(example):
     await example.declare(drill=True)
     await example.resolve("INC-3")
     assert example.reviews == []
+
+
+async def test_where_nobody_owns_the_postmortem_the_lead_of_the_team_is_asked_or_that_of_sre(example):
+    await example.declare("Login is slow", services=("login",))
+    await example.resolve("INC-1")
+    await example.declare("Something is slow", services=())
+    await example.resolve("INC-2")
+    await example.move("3d")
+    asked = [[text.partition(" held")[0] for text in example.asked(who, by="review")] for who in ("whit", "grace")]
+    assert asked == [["Was the review of Login is slow"], ["Was the review of Something is slow"]]
