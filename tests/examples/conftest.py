@@ -104,6 +104,16 @@ class Example(World):
         self.application.polls.look_now("markdown")  # as the watch on the folder does, without waiting for it
         await self.settle()
 
+    async def rewrite(self, name: str, *changes: tuple[str, str]) -> None:
+        """Let somebody change a file of the project, and start the engine anew."""
+        path = self.folder / name
+        text = path.read_text("utf-8")
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        path.write_text(text, "utf-8")
+        await self.restart()
+
     def publish_beside(self, title: str, name: str, *, template: str, rows: str = "") -> None:
         """Publish a copy of a document under another name and as of another template."""
         path = self.document(title)

@@ -35,11 +35,12 @@ async def world(folder, chat):
         yield world
 
 
-async def resolved(world, severity="sev1"):
-    await world.incident("declared", INCIDENT, title="Checkout is slow", severity=severity, services=("checkout",))
+async def resolved(world, severity="sev1", stays="20m", **more):
+    fields = {"title": "Checkout is slow", "severity": severity, "services": ("checkout",), **more}
+    await world.incident("declared", INCIDENT, **fields)
     await world.move("40m")
     await world.incident("resolved", INCIDENT)
-    await world.move("20m")
+    await world.move(stays)
 
 
 async def ticket(world, key="HW-1", kind="created", **more):
@@ -69,10 +70,36 @@ async def test_a_bad_incident_that_stays_resolved_leaves_a_report_and_who_writes
     (incident,) = world.subjects("incident")
     assert incident.roles["report_writer"].id == "ada"
     assert len(chat.to("ada")) == 1
+    assert "shared_with:\n- ada\n" in report.read_text("utf-8")
 
 
-async def test_a_small_incident_leaves_nothing(world, folder):
-    await resolved(world, severity="sev3")
+async def test_whoever_led_it_writes_the_report(world, chat):
+    roles = {"commander": world.application.hub.directory.people.person("linus")}
+    await world.happens("local", Fact("incident.updated", MONDAY, "incident", INCIDENT, {"roles": roles}, engine=True))
+    await resolved(world)
+    assert (len(chat.to("linus")), chat.to("ada")) == (1, [])
+
+
+async def test_one_that_is_open_again_within_a_quarter_of_an_hour_leaves_nothing(world, folder):
+    await resolved(world, stays="14m")
+    await world.incident("reopened", INCIDENT)
+    await world.move("1d")
+    assert (world.runs(), list(folder.glob("documents/*"))) == ([], [])
+
+
+async def test_one_that_is_open_again_later_reminds_nobody_until_it_is_over_and_keeps_its_report(world, folder, chat):
+    await resolved(world)
+    await world.incident("reopened", INCIDENT)
+    await world.move("6d")
+    assert ([run["state"] for run in world.runs()], len(chat.to("ada"))) == (["stopped"], 1)
+    await world.incident("resolved", INCIDENT)
+    await world.move("1h")
+    assert (len(chat.to("ada")), len(list(folder.glob("documents/*")))) == (2, 1)
+
+
+@pytest.mark.parametrize("more", [{"severity": "sev3"}, {"drill": True}])
+async def test_a_small_incident_and_a_drill_leave_nothing(world, folder, more):
+    await resolved(world, **more)
     assert world.runs() == []
     assert not list(folder.glob("documents/*"))
 

@@ -50,10 +50,8 @@ async def test_what_belongs_to_no_postmortem_stays_where_it_is(example):
 
 
 async def test_which_tracker_is_a_team_s_follows_from_its_vars(example):
-    path = example.folder / "people.yaml"
-    others = path.read_text("utf-8").replace(", vars: {tracker: payments}", "")
-    path.write_text(others.replace('channel: "#sre"', 'channel: "#sre", vars: {tracker: payments}'), "utf-8")
-    await example.restart()
+    theirs = ", vars: {tracker: payments}"
+    await example.rewrite("people.yaml", (theirs, ""), ('channel: "#sre"', f'channel: "#sre"{theirs}'))
     await example.postmortem(OURS, THEIRS)
     assert [ticket.title for ticket in example.tickets_of("payments").values()] == ["Alert before the queue is full"]
 

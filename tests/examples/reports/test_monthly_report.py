@@ -47,3 +47,9 @@ async def test_a_month_without_an_incident_makes_no_report(example):
     await example.move_to(FIRST_OF_APRIL)
     assert (example.documents, example.said("#sre")) == ([], [])
     assert [run["reason"] for run in example.runs("monthly-report")] == ["a month without an incident"]
+
+
+async def test_whoever_does_not_want_to_wait_starts_it_by_hand(example):
+    await incidents(example, "20m")
+    await example.does("ada", "start_workflow", workflow="monthly-report")
+    assert "Incidents: 1." in example.document("incidents").read_text("utf-8")
