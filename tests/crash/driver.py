@@ -38,15 +38,28 @@ ENDS = {
     "answered": 5,
     "looked": 3,
 }
-KINDS = {"chain": 5, "ask": 2, "chase": 3, "refuse": 1, "fold": 3, "alert": 2, "calls": 3, "turns": 3, "latest": 2}
+KINDS = {
+    "chain": 5,
+    "ask": 2,
+    "chase": 3,
+    "refuse": 1,
+    "fold": 3,
+    "alert": 2,
+    "calls": 3,
+    "turns": 3,
+    "latest": 2,
+    "tides": 2,
+}
 #: Lanes in each of which one run of `turns`, and one of `latest`, goes on at a time.
 LANES = 3
 #: A kill that waits for its moment comes after this many seconds where the moment does not.
 IMPATIENCE = 0.6
 #: No more events are sent while so many runs go on.
 MOST_GOING = 40
-#: Everything must have come to its end so many seconds after the last kill.
-SETTLING = 60.0
+#: Everything must have come to its end so many seconds after the last kill; the tide may be low for one minute of it.
+SETTLING = 120.0
+#: The tide is low so many seconds after a session began.
+LOW = 5.0
 
 
 class NeverCame(Exception):
@@ -111,6 +124,7 @@ class Crash:
             likely=self.likely,
         )
         self.recorder.moment, self.recorder.on_taken = self._moment, self._taken
+        self.open_minutes = int((self.recorder.now() + LOW) // 60 + 1) % 2  #: 0: the tide is high in even ones
         self._armed: str | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._http: aiohttp.ClientSession | None = None
@@ -119,7 +133,7 @@ class Crash:
 
     async def __aenter__(self) -> Crash:
         await self.recorder.start()
-        write_project(self.folder, self.recorder.url)
+        write_project(self.folder, self.recorder.url, self.open_minutes)
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
         return self
 
@@ -426,6 +440,12 @@ class Crash:
         draft = self.offset.with_name("offset.new")
         draft.write_text(str(seconds), "utf-8")
         draft.replace(self.offset)
+
+    def set_clock_before_the_tide(self, seconds: float) -> None:
+        """Have the engine's clock show so many seconds before the tide turns high."""
+        now = self.recorder.now()
+        minute = int(now // 60)
+        self.set_clock((minute + 1 + (minute + 1 - self.open_minutes) % 2) * 60 - seconds - now)
 
     def parked(self) -> list[tuple[str, str]]:
         """Give run and path of each effect in doubt."""

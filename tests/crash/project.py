@@ -43,6 +43,8 @@ connections:
   alerts: {{provider: alertmanager, token: "${{file:secret}}"}}
   crowd: {{provider: crowd}}
   web: {{provider: http, base_url: "{url}", allow: ["127.0.0.1"]}}
+calendars:
+  tides: {{hours: {{mon-sun: "{hours}"}}}}
 use: {{document: recorder, ticket: recorder, chat: recorder, http: web, people: crowd}}
 """
 
@@ -355,6 +357,28 @@ steps:
       text: "${{{{ event.data.key }}}}/over"
 """
 
+TIDES = f"""\
+on:
+  webhook: {{name: orders}}
+if: event.data.kind == "tides"
+once_per: event.data.key
+during: tides
+steps:
+  - id: note
+    uses: chat.nudge
+    {_CAREFUL}
+    with:
+      to: ada
+      text: "${{{{ event.data.key }}}}/note"
+  - id: nap
+    wait: {WAIT}s
+  - id: file
+    uses: ticket.create
+    {_CAREFUL}
+    with:
+      title: "${{{{ event.data.key }}}}/ticket"
+"""
+
 WORKFLOWS = {
     "chain": CHAIN,
     "after": AFTER,
@@ -367,17 +391,28 @@ WORKFLOWS = {
     "called": CALLED,
     "turns": TURNS,
     "latest": LATEST,
+    "tides": TIDES,
 }
 
 
-def write_project(folder: Path, url: str) -> None:
-    """Write the project whose providers call the recorder at `url`."""
+def write_project(folder: Path, url: str, open_minutes: int = 0) -> None:
+    """Write the project whose providers call the recorder at `url`; the tide is high in even minutes (0), or odd."""
     for name in ("workflows", "plugins", ".hotwash"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "hotwash.yaml").write_text(PROJECT.format(url=url), "utf-8")
+    (folder / "hotwash.yaml").write_text(PROJECT.format(url=url, hours=_hours(open_minutes)), "utf-8")
     (folder / "people.yaml").write_text(PEOPLE, "utf-8")
     (folder / "secret").write_text(SECRET, "utf-8")
     (folder / ".hotwash" / "token").write_text(TOKEN, "utf-8")
     for name, text in WORKFLOWS.items():
         (folder / "workflows" / f"{name}.yaml").write_text(text, "utf-8")
     shutil.copy(Path(__file__).with_name("plugin.py"), folder / "plugins" / "recording.py")
+
+
+def is_high(instant: float, open_minutes: int) -> bool:
+    """Whether the tide is high, by a clock's seconds since 1970."""
+    return int(instant // 60) % 2 == open_minutes
+
+
+def _hours(open_minutes: int) -> str:
+    times = [f"{minute // 60:02}:{minute % 60:02}" for minute in range(1441)]
+    return ", ".join(f"{times[n]}-{times[n + 1]}" for n in range(open_minutes, 1440, 2))

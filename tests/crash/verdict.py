@@ -16,17 +16,21 @@ from typing import Any
 
 from engine.store.codec import loads, micros
 from tests.crash.driver import LANES, Crash, Delivery
-from tests.crash.project import ANSWER, EVERY, RELEASE, SETTLE, WAIT
+from tests.crash.project import ANSWER, EVERY, RELEASE, SETTLE, WAIT, is_high
 from tests.crash.recorder import Call, Made
 
 #: Two clocks of one machine are read one after the other, and sent as fractions: seconds that do not count.
 NEAR = 0.002
 #: An answer or an event that is accepted this long before its wait is over must be what ends it, in seconds.
 IN_TIME = 0.25
+#: A call that was let go just before low tide comes at most this much later, in seconds.
+SENDING = 1.0
 #: In the identities of what tells the owner that it is not known whether an effect happened.
 _IN_DOUBT = "/in-doubt["
 #: Workflow by the kind of event that starts it.
-STARTED = {kind: kind for kind in ("chain", "ask", "chase", "refuse", "fold", "alert", "calls", "turns", "latest")}
+STARTED = {
+    kind: kind for kind in ("chain", "ask", "chase", "refuse", "fold", "alert", "calls", "turns", "latest", "tides")
+}
 #: What a run of `calls` calls, by the ends of the keys.
 CALLED = ("one", "x", "y")
 
@@ -92,6 +96,7 @@ class Verdict:
             self._occasions,
             self._ends,
             self._in_company,
+            self._in_the_hours,
             self._native,
             self._findable,
             self._idempotent,
@@ -246,6 +251,16 @@ class Verdict:
                     yield f"{workflow} {run.key} called {early}"
                 if calls and max(calls) > until:
                     before, until = run.key, max(calls)
+
+    def _in_the_hours(self) -> Iterator[str]:
+        """What is held at low tide goes out at high tide, by the clock of the engine that sent it."""
+        for run in self.runs:
+            self.counts["held"] += sum(line.kind == "held" for line in run.lines)
+            for identity in run.effects if run.workflow == "tides" else ():
+                for call in self.by_identity[identity]:
+                    sent = (call.sent or 0.0, (call.sent or 0.0) - SENDING)
+                    if not any(is_high(instant, self.crash.open_minutes) for instant in sent):
+                        yield f"{identity} was sent at low tide, at {sent[0] % 120:.3f} s of two minutes"
 
     # --- effects by class --------------------------------------------------------------------------------------------
 
@@ -552,6 +567,8 @@ def _expected(run: RunRow) -> Sequence[tuple[str, str]]:
             return list(_asked(run))
         case "alert":
             return [("begin", f"{key}/firing"), ("end", f"{key}/{_word(run, 'over')}")]
+        case "tides":
+            return [("note", f"{key}/note"), ("file", f"{key}/ticket")]
         case "turns":
             return [("begin", f"{key}/begin"), ("file", f"{key}/ticket")]
         case "latest":

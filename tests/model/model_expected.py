@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from model_project import Services
+from model_project import WINDOW, Services
 
 MINUTE = timedelta(minutes=1)
 #: Attempts of an effect, and the shortest and longest pause before the second and third.
@@ -38,6 +39,9 @@ class Witness(Protocol):
 
     def was_made(self, identity: str) -> bool:
         """Whether the service had made it at the last crash."""
+
+    def has_looked(self, workflow: str, key: str, step: str, now: datetime) -> bool:
+        """Whether a look that an earlier round left was over when the new one came to the step, both at one instant."""
 
     def state_of(self, workflow: str, key: str) -> str | None:
         """Give the state of a run, where what came first of two things is left open; None where there is none."""
@@ -78,6 +82,19 @@ class Call:
     since: int = 0
     doubtful: bool = False  #: whether the last attempt may have made it
     value: Any = None
+
+
+@dataclass(eq=False)
+class Sub(Call):
+    """A call of another workflow."""
+
+    workflow: str = ""
+    child: Run | None = None
+
+
+@dataclass(eq=False)
+class Letter(Call):
+    """A message that waits for a digest."""
 
 
 @dataclass(eq=False)
@@ -150,6 +167,10 @@ class Run:
     asked: bool = False  #: whether it is to end, for another takes its place
     fresh: bool = True  #: whether nothing was settled since it began
     late: bool = False  #: whether its wait was over when another took its place
+    given: str = ""  #: by whoever called it
+    caller: Sub | None = None  #: who waits for its end
+    ends: str | None = None  #: the state that whoever called it wants it to end in
+    by_caller: bool = False  #: whether it ended so
 
 
 @dataclass(eq=False)
@@ -183,6 +204,7 @@ class Model:
         self.hanging: Literal["before", "after"] | None = None  #: where calls stand still, and are cut off
         self.made: set[str] = set()  #: what the services have made
         self.paused: set[str] = set()  #: workflows; the empty name is all
+        self.letters: dict[str, datetime] = {}  #: what is told in digests, and when at the latest
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -320,6 +342,9 @@ class Model:
         if run.asked:
             self._make_room(run)
             return
+        if run.ends is not None:
+            self._end_for_caller(run)
+            return
         if run.queued and not self._takes_turn(run):
             return
         try:
@@ -334,7 +359,18 @@ class Model:
         except Failed:
             self._close(run)
             run.state = "failed"
-            run.failures += 1
+            run.failures += run.caller is None  # whoever waits for it tells of it
+
+    def _end_for_caller(self, run: Run) -> None:
+        """End a run that nobody waits for any more, when what it has under way is known."""
+        for call in calls_of(run.task):
+            if call.status == "looking":
+                with suppress(Blocked, Failed):
+                    self._effect(run, call)
+        run.state = self._state_of(run)
+        if all(call.status not in ("looking", "cut") for call in calls_of(run.task)):
+            self._close(run)
+            run.state, run.ends, run.by_caller = str(run.ends), None, True
 
     def _make_room(self, run: Run) -> None:
         """End a run whose place another takes; one that had only just begun may have come to its first call."""
@@ -381,6 +417,8 @@ class Model:
 
     def _answer(self, run: Run, wants: Call | Wait | Look | Each) -> Any:
         match wants:
+            case Sub():
+                return self._called(run, wants)
             case Call():
                 return self._effect(run, wants)
             case Wait():
@@ -426,6 +464,44 @@ class Model:
                 return True
         return False
 
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    def _called(self, run: Run, sub: Sub) -> Run:
+        """Give the run of a call when it has ended."""
+        if sub.child is not None and sub.child.by_caller and sub.child.state in ENDED:
+            sub.status = "new"  # it was still ending for an earlier round
+        if sub.status in ("new", "held"):
+            if self._is_kept_back(run, sub, "held"):
+                raise Blocked
+            self._begin_call(run, sub)
+        child = sub.child
+        assert child is not None
+        if sub.status == "failed":
+            raise Failed
+        if child.state not in ENDED:
+            raise Blocked
+        child.caller = None
+        sub.status = "done" if child.state in ("finished", "stopped") else "failed"
+        if sub.status == "failed":
+            raise Failed
+        return child
+
+    def _begin_call(self, run: Run, sub: Sub) -> None:
+        """Let the run of a call begin or go on; one that has finished is kept."""
+        key = (sub.workflow, self.identity(run, sub))
+        child = self.runs.get(key)
+        if child is None:
+            child = self.runs[key] = Run(*key, run.subject, len(self.events) - 1)
+        sub.status, sub.child, child.caller = "pending", child, sub
+        if child.state == "failed":
+            self.retry(child)
+        elif child.round == 0 or child.state in ("stopped", "cancelled"):
+            child.round += 1
+            child.since = len(self.events) - 1
+            child.state, child.more, child.taken, child.by_caller = "waiting", True, set(), False
+            child.given = sub.text()
+            child.task = Task(SCRIPTS[sub.workflow](child, self))
+
     # --- effects -----------------------------------------------------------------------------------------------------
 
     def identity(self, run: Run, call: Call) -> str:
@@ -446,6 +522,9 @@ class Model:
                 return self._known(run, call, identity, *known)
             if self._is_kept_back(run, call, "held"):
                 raise Blocked
+            if isinstance(call, Letter):
+                self.letters[call.text()], call.status = self.now + WINDOW, "done"
+                return None
             self.effects[identity] = (run, call)
             call.attempt, call.begun, call.doubtful = 1, self.now, False
             self.texts.setdefault(identity, set()).add(call.text())
@@ -512,9 +591,10 @@ class Model:
             call.status, call.value = "done", earlier.value
         elif owner is not run:
             call.status = "waits"
-        elif earlier.status == "looking" and self.now >= self._look_from(earlier) and identity in self.made:
-            call.status = "done"  # the look was due already
-            self.effects[identity] = (run, call)
+        elif earlier.status == "looking" and self.witness.has_looked(run.workflow, run.key, call.step, self.now):
+            assert self.now >= self._look_from(earlier), f"{identity} was looked for too early"
+            earlier.status = "done" if identity in self.made else "failed"
+            return self._effect(run, call)
         elif earlier.status in ("parked", "looking", "cut"):
             self.effects[identity] = (run, call)
             call.attempt, call.begun = 1, self.now
@@ -591,8 +671,12 @@ class Model:
         self.most[identity] += most
 
     def _close(self, run: Run) -> None:
-        """Wait for nothing any more: attempts that were to come and questions are given up."""
+        """Wait for nothing any more: attempts that were to come, questions and calls are given up."""
         for call in calls_of(run.task):
+            if isinstance(call, Sub) and call.status == "pending" and call.child is not None:
+                call.child.caller = None
+                if call.child.state not in ENDED:
+                    call.child.ends = "cancelled" if run.state == "cancelled" else "stopped"
             if call.status in ("retry", "pending"):
                 call.status = "failed"
 
@@ -614,8 +698,8 @@ class Model:
 
     def cancel(self, run: Run) -> None:
         """End a run."""
-        self._close(run)
         run.state = "cancelled"
+        self._close(run)
 
     def decide(self, identity: str, decision: str) -> None:
         """Say what became of a call in doubt."""
@@ -808,12 +892,37 @@ def alone(run: Run, model: Model) -> Script:
     yield Call("alo_end", "native", lambda: "over")
 
 
+def caller(run: Run, model: Model) -> Script:
+    yield Call("cal_post", "idem", lambda: "begun")
+    child = yield Sub("cal_call", "once", severity_of(run, model), lasts=True, workflow="callee")
+    stopped = child.state == "stopped"
+    word = "" if stopped else child.given
+    run.more = False
+    yield Call("cal_end", "native", lambda: f"{word} {str(stopped).lower()}")
+
+
+def callee(run: Run, model: Model) -> Script:
+    yield Call("cee_post", "once", lambda: run.given)
+    yield Wait(40 * MINUTE)
+    run.more = False
+    yield Call("cee_end", "found", severity_of(run, model))
+
+
+def letter(run: Run, model: Model) -> Script:
+    run.more = False
+    yield Letter("let_tell", "native", lambda: run.key[4:])
+
+
 def severity_of(run: Run, model: Model) -> Callable[[], str]:
     return lambda: str(model.subjects[run.subject]["severity"])
 
 
 SCRIPTS: dict[str, Callable[[Run, Model], Script]] = {
-    one.__name__: one for one in (linear, branch, settle, ask, look, each, shared, again, tide, turns, instead, alone)
+    one.__name__: one
+    for one in (
+        *(linear, branch, settle, ask, look, each, shared, again, tide),
+        *(turns, instead, alone, caller, callee, letter),
+    )
 }
 LISTENING = {
     "ask": ("incident.acknowledged",),
@@ -827,11 +936,13 @@ LISTENING = {
     "turns": ("ticket.closed",),
     "instead": ("incident.resolved",),
     "alone": ("document.published",),
+    "caller": ("incident.acknowledged", "incident.reopened"),
+    "letter": ("incident.updated",),
 }
 CONCURRENCY = {"turns": "queue", "instead": "replace", "alone": "skip"}
 #: Those whose limit is for each subject.
 BY_SUBJECT = frozenset({"alone"})
-ONCE_PER_SUBJECT = frozenset({"linear", "branch", "settle", "ask", "look", "again", "tide"})
+ONCE_PER_SUBJECT = frozenset({"linear", "branch", "settle", "ask", "look", "again", "tide", "caller"})
 State = dict[str, Any]
 CONDITION: dict[str, Callable[[State], bool]] = {
     "branch": lambda state: state["severity"] in ("sev1", "sev2"),
@@ -842,6 +953,8 @@ STOP: dict[str, Callable[[State], bool]] = {
     "tide": lambda state: bool(state["severity"] == "sev4"),
     "settle": lambda state: bool(state["status"] != "resolved"),
     "look": lambda state: bool(state["done"]),
+    "caller": lambda state: bool(state["severity"] == "sev4"),
+    "callee": lambda state: bool(state["severity"] == "sev3"),
 }
 
 

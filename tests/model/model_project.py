@@ -1,4 +1,4 @@
-"""The project that the engine and the model both play: twelve workflows, and the services that they reach."""
+"""The project that the engine and the model both play: fifteen workflows, and the services that they reach."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PEOPLE = """\
 people:
   ada: {name: Ada, email: ada@example.org}
   grace: {name: Grace, email: grace@example.org}
-  mary: {name: Mary, email: mary@example.org}
+  mary: {name: Mary, email: mary@example.org, max_per_day: 100}
 """
 #: How long it takes until what was made can be found.
 VISIBLE_AFTER = timedelta(seconds=30)
@@ -196,7 +196,41 @@ steps:
   - wait: 20m
   - {{id: alo_end, uses: chat.post, connection: native, {RETRY}, with: {{text: over}}}}
 """,
+    "caller": f"""
+on: [incident.acknowledged, incident.reopened]
+once_per: incident.id
+stop_when: incident.severity == "sev4"
+steps:
+  - {{id: cal_post, uses: chat.post, connection: idem, {RETRY}, with: {{text: begun}}}}
+  - {{id: cal_call, uses: workflow.callee, with: {{word: "${{{{ incident.severity }}}}"}}}}
+  - id: cal_end
+    uses: chat.post
+    connection: native
+    {RETRY}
+    with: {{text: "${{{{ steps.cal_call.word }}}} ${{{{ steps.cal_call.stopped }}}}"}}
+""",
+    "callee": f"""
+on: [incident.mitigated, manual]
+if: false
+stop_when: incident.severity == "sev3"
+inputs: {{word: {{type: text, default: none}}}}
+steps:
+  - {{id: cee_post, uses: chat.post, connection: once, {RETRY}, with: {{text: "${{{{ inputs.word }}}}"}}}}
+  - wait: 40m
+  - {{id: cee_end, uses: chat.post, connection: found, {RETRY}, with: {ABOUT_INCIDENT}}}
+outputs: {{word: "${{{{ inputs.word }}}}"}}
+""",
+    "letter": """
+on: incident.updated
+steps:
+  - id: let_tell
+    uses: chat.nudge
+    connection: native
+    with: {to: mary, text: "${{ event.id[4:] }}", digest: {window: 90m}}
+""",
 }
+#: The workflow of the digests in which letters are told, and how long the first of each waits.
+DIGESTS, WINDOW = "hotwash.digest", timedelta(minutes=90)
 STEPS = re.findall(r"id: ([a-z]{3}_[a-z]+)", "".join(WORKFLOWS.values()))
 
 
@@ -293,6 +327,10 @@ class NativeChat(_Chat):
 
     @native
     async def ask(self, people: Sequence[Person], text: str, choices: Mapping[str, str], *, effect: Effect) -> Message:
+        return await self._send(text, effect)
+
+    @native
+    async def direct(self, person: Person, text: str, *, effect: Effect) -> Message:
         return await self._send(text, effect)
 
 

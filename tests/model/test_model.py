@@ -20,12 +20,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from model_expected import ENDED, Happened, Model, Run, subject_type
-from model_project import STEPS, WORKFLOWS, Services, providers, write_project
+from model_project import DIGESTS, STEPS, WORKFLOWS, Services, providers, write_project
 
 from engine.domain import Person
 from engine.operations import perform
 from engine.plugins import Fact
-from engine.store.codec import instant
+from engine.store.codec import instant, micros
 from engine.testing import World
 from engine.wiring import open_application
 
@@ -41,6 +41,8 @@ severities = st.sampled_from([None, None, None, "sev1", "sev2", "sev4", "sev3"])
 faults = st.none() | st.tuples(
     st.sampled_from(["", "", *sorted(WORKFLOWS)]), st.sampled_from(["busy", "refused", "lost", "cut"])
 )
+#: Events that the model knows of.
+TOLD = "type NOT IN ('workflow.failed', 'digest.due')"
 decisions = st.sampled_from(["repeat", "skip", "done"])
 minutes = st.sampled_from([1, 4, 15, 20, 30, 60, 61, 150, 400])
 
@@ -89,6 +91,14 @@ class Witness:
     def was_made(self, identity: str) -> bool:
         return self.machine.made[identity] > 0
 
+    def has_looked(self, workflow: str, key: str, step: str, now: datetime) -> bool:
+        row = self._row(
+            "SELECT 1 FROM steps JOIN runs ON runs.id = steps.run WHERE workflow = ? AND key = ? AND path = ?"
+            " AND kind IN ('done', 'closed') AND at = ?",
+            *(workflow, key, step, micros(now)),
+        )
+        return row is not None
+
     def state_of(self, workflow: str, key: str) -> str | None:
         row = self._row("SELECT state FROM runs WHERE workflow = ? AND key = ?", workflow, key)
         return str(row["state"]) if row is not None else None
@@ -116,6 +126,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self.contents = 0
         self.deliveries: list[tuple[str, Fact]] = []
         self.seen = 0  #: the newest event that the model knows
+        self.told: set[str] = set()  #: letters that were told
         self.made: Counter[str] = Counter()  #: what the services had made when the engine was killed
         self._run(self.world.restart())
 
@@ -160,8 +171,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def _name(self, events: list[Happened]) -> None:
         """Give the model's events the ids of the engine's, which must be the same events."""
         rows = self.world.application.reader.execute(
-            "SELECT id, uid, type, subject FROM events"
-            " WHERE id > ? AND state != 'ignored' AND type != 'workflow.failed' ORDER BY id",
+            f"SELECT id, uid, type, subject FROM events WHERE id > ? AND state != 'ignored' AND {TOLD} ORDER BY id",
             (self.seen,),
         ).fetchall()
         assert [(row["type"], row["subject"]) for row in rows] == [(one.type, one.subject) for one in events]
@@ -203,7 +213,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def _as_written(self, facts: list[Fact], after: int) -> list[Fact]:
         """Give facts that were accepted at once, after an event, in the order in which they were written."""
         rows = self.world.application.reader.execute(
-            "SELECT subject FROM events WHERE id > ? AND type != 'workflow.failed' ORDER BY id", (after,)
+            f"SELECT subject FROM events WHERE id > ? AND {TOLD} ORDER BY id", (after,)
         )
         order = [row["subject"] for row in rows.fetchall()]
         return sorted(facts, key=lambda fact: order.index(fact.subject))
@@ -429,6 +439,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self._effects_agree()
         self._dues_agree()
         self._events_agree()
+        self._letters_agree()
 
     def _same(self, what: str, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
         """Fail with what differs."""
@@ -437,7 +448,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
         assert not lines, f"{what} at {self.world.now}: " + "; ".join(lines)
 
     def _states_agree(self) -> None:
-        found = {(run["workflow"], run["key"]): (run["round"], run["state"]) for run in self.world.runs()}
+        runs = [run for run in self.world.runs() if run["workflow"] != DIGESTS]
+        found = {(run["workflow"], run["key"]): (run["round"], run["state"]) for run in runs}
         expected = {key: (run.round, run.state) for key, run in self.model.runs.items()}
         self._same("round and state", found, expected)
         failures = sum(run.failures for run in self.model.runs.values())
@@ -447,14 +459,16 @@ class EngineAgainstModel(RuleBasedStateMachine):
         assert len(doubts) == len(self.model.doubts), "the owner is told of each effect in doubt once"
 
     def _effects_agree(self) -> None:
-        calls, least, most = self.services.calls, self.model.least, self.model.most
+        calls = {one: times for one, times in self.services.calls.items() if not one.startswith(DIGESTS)}
+        said = {one: texts for one, texts in self.services.texts.items() if not one.startswith(DIGESTS)}
+        least, most = self.model.least, self.model.most
         wrong = {
-            one: f"called {calls[one]} times, and not {least[one]} to {most[one]}"
+            one: f"called {calls.get(one, 0)} times, and not {least[one]} to {most[one]}"
             for one in {*calls, *most}
-            if not least[one] <= calls[one] <= most[one]
+            if not least[one] <= calls.get(one, 0) <= most[one]
         }
         assert not wrong, str(wrong)
-        texts = {one: found for one, found in self.services.texts.items() if not found <= self.model.texts[one]}
+        texts = {one: found for one, found in said.items() if not found <= self.model.texts[one]}
         assert not texts, f"said {texts}, and not {[self.model.texts[one] for one in texts]}"
         kinds = {identity: call.kind for identity, (_, call) in self.model.effects.items()}
         twice = {one: times for one, times in self.services.made.items() if times > 1 and kinds[one] != "once"}
@@ -463,14 +477,28 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def _dues_agree(self) -> None:
         rows = self.world.application.reader.execute(
             "SELECT due FROM waits LEFT JOIN runs ON runs.id = waits.run"
-            " WHERE due IS NOT NULL AND runs.ended IS NULL ORDER BY due"  # what has ended may have to be found out
+            " WHERE due IS NOT NULL AND runs.ended IS NULL"  # what has ended may have to be found out
+            " AND waits.kind != 'digest' AND coalesce(runs.workflow, '') != ? ORDER BY due",
+            (DIGESTS,),
         )
         found, expected = [instant(row["due"]) for row in rows.fetchall()], self.model.dues()
         assert found == expected, f"due {found}, and not {expected}"
 
+    def _letters_agree(self) -> None:
+        """Each letter is told in one digest, not before the oldest is due, and not after it is due itself."""
+        digests = [text for one, texts in self.services.texts.items() if one.startswith(DIGESTS) for text in texts]
+        told = Counter(letter for letter in self.model.letters for text in digests if letter in text)
+        waiting = {letter: due for letter, due in self.model.letters.items() if letter not in self.told}
+        fresh = {letter for letter in waiting if told[letter]}
+        assert not fresh or min(waiting.values()) <= self.world.now, f"{fresh} were told before their time"
+        self.told |= fresh
+        late = {letter for letter, due in waiting.items() if letter not in fresh and due <= self.world.now}
+        assert not late or "" in self.model.paused, f"{late} were not told"
+        assert all(times == 1 for times in told.values()), f"{told} were told more than once"
+
     def _events_agree(self) -> None:
         rows = self.world.application.reader.execute(
-            "SELECT uid FROM events WHERE state != 'ignored' AND type != 'workflow.failed' ORDER BY id"
+            f"SELECT uid FROM events WHERE state != 'ignored' AND {TOLD} ORDER BY id"
         ).fetchall()
         assert [row["uid"] for row in rows] == [event.uid for event in self.model.events]
         ignored = self.world.application.reader.execute(
