@@ -86,11 +86,12 @@ async def test_no_kill_loses_what_is_held_or_lets_it_out_before_its_hours(tmp_pa
     offset = tmp_path / "offset"
     offset.write_text("0", "utf-8")
     async with Crash(tmp_path / "project", 1, launcher, likely=0.0, answers=False, offset=offset) as crash:
-        crash.set_clock_before_the_tide(4.0)
+        crash.set_clock_before_the_tide(40.0)
         await crash.start()
         await crash.deliver(crash.order("tides"))
         await crash.until_there("SELECT 1 FROM steps WHERE kind = 'held'")
         await crash.kill()
+        crash.set_clock_before_the_tide(1.0)
         await crash.act(("taken", "note"), ("taken", "ticket"), kind="tides")
         await crash.settle()
     sound(crash)
