@@ -30,6 +30,7 @@ READS = {
     "/services": {"services": [{"id": "PSERVIC", "summary": "Checkout", "name": "Checkout"}]},
     "/priorities": {"priorities": []},
     "/incidents": {"incidents": []},
+    "/auth.test": {"ok": True, "url": "https://example.slack.com/", "user_id": "U1"},
 }
 
 
