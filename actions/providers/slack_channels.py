@@ -225,25 +225,22 @@ class SlackChannels(SlackPeople):
         if at is None:
             raise ValueError("a message of Slack must have 'ts', seconds since 1970")
         thread, edited = raw.get("thread_ts"), raw.get("edited")
-        files = [one for one in raw.get("files") or () if isinstance(one, Mapping)]
         return Said(
             id=f"{channel}/{ts}",
             at=at,
             text=read_text(str(raw.get("text") or ""), self._name_of),
-            by=self.user(raw.get("user"), raw.get("username")),
+            by=self.user(raw.get("user"), raw.get("username")) or _app(raw),
             thread=f"{channel}/{thread}" if thread and thread != ts else None,
             edited_at=instant(edited.get("ts")) if isinstance(edited, Mapping) else None,
-            files=tuple(
-                Attachment(str(one.get("title") or one.get("name") or "file"), one.get("permalink")) for one in files
-            ),
+            files=tuple(_file(one) for one in _mappings(raw.get("files"))),
             reactions={
                 str(one.get("name")): tuple(
-                    who for user in one.get("users") or () if (who := self.user(user)) is not None
+                    who for user in _listed(one.get("users")) if (who := self.user(user)) is not None
                 )
-                for one in raw.get("reactions") or ()
+                for one in _mappings(raw.get("reactions"))
             },
             own=self._web.is_us(raw),
-            kind=str(raw.get("subtype") or "message"),
+            kind=str(raw.get("subtype") or ("bot_message" if raw.get("bot_id") else "message")),
         )
 
     async def history(self, channel: str, since: datetime) -> AsyncIterator[Said]:
@@ -272,6 +269,26 @@ class SlackChannels(SlackPeople):
     def _name_of(self, user: str) -> str | None:
         known = self.user(user)
         return known.name if known is not None else None
+
+
+def _app(raw: Mapping[str, Any]) -> Person | None:
+    """Give the app that a message is from, by the name that it shows."""
+    profile, app = raw.get("bot_profile"), raw.get("bot_id")
+    name = raw.get("username") or (profile.get("name") if isinstance(profile, Mapping) else None) or app
+    return Person(f"slack:{app}", str(name), ids={"slack": app}) if isinstance(app, str) and app else None
+
+
+def _file(raw: Mapping[str, Any]) -> Attachment:
+    link = raw.get("permalink")
+    return Attachment(str(raw.get("title") or raw.get("name") or "file"), link if isinstance(link, str) else None)
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _mappings(value: Any) -> Sequence[Mapping[str, Any]]:
+    return [one for one in _listed(value) if isinstance(one, Mapping)]
 
 
 def message_of(message: str) -> tuple[str, str]:

@@ -130,12 +130,14 @@ async def test_our_own_messages_are_no_entries(slack, mark):
     assert slack.captured() == []
 
 
-async def test_what_another_app_says_is_an_entry_and_nothing_that_a_person_did(slack):
+@pytest.mark.parametrize("of", [{"subtype": "bot_message", "username": "Watchdog"}, {"user": "UADA"}])
+async def test_what_another_app_says_is_an_entry_and_nothing_that_a_person_did(slack, of):
     before = slack.incident.active_at
     await slack.world.move("10m")
-    said = {"subtype": "bot_message", "bot_id": "B7", "username": "Watchdog", "text": "CPU at 100 %"}
+    said = {"bot_id": "B7", "text": "CPU at 100 %", "bot_profile": {"name": "Watchdog", "app_id": "A7"}, **of}
     await slack.event("message", channel="C9", ts=TS, event_ts=TS, **said)
     assert (slack.captured(), slack.incident.active_at) == (["CPU at 100 %"], before)
+    assert entry(slack, "CPU").by.name == ("Ada" if "user" in of else "Watchdog")
 
 
 async def test_nothing_is_kept_of_channels_that_are_no_incidents(slack):
