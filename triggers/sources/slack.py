@@ -195,6 +195,8 @@ class SlackInbound:
         if incident is None:
             return Received()  # nothing is kept of channels that are no incident's
         delivery = payload.text(said.get("event_id"), "'event_id'")
+        if event.get("event_ts") is None and isinstance(said.get("event_time"), int):  # not every event has its own
+            event = {**event, "event_ts": f"{said['event_time']}.0"}
         found = self._capture.event(event, channel, incident, f"event/{delivery}", _ourselves(said))
         if isinstance(found, str):
             return Received(ignored=found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,13 @@ async def test_who_comes_and_goes_is_there_once_however_slack_tells_of_it(slack)
         ("joined the channel", "grace"),
         ("left the channel", "grace"),
     ]
+
+
+async def test_an_event_without_a_time_of_its_own_has_that_of_its_delivery(slack):
+    event = {"type": "member_joined_channel", "user": "UGRACE", "channel": "C9", "channel_type": "C"}
+    said = {"type": "event_callback", "event_id": "Ev1", "event_time": 1772442060, "event": event}
+    await slack.post(json.dumps(said).encode())
+    assert f"{entry(slack, 'joined the channel').at:%H:%M}" == "09:01"
 
 
 async def test_a_new_topic_is_an_entry(slack):
