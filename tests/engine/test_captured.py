@@ -98,7 +98,7 @@ async def test_an_entry_says_what_people_marked_it_as_until_they_take_it_back(en
         await world.happens("chat", said(world.now, "reacted", withdrawn=DELETED, **mark))
         assert [(entry.text, entry.marks) for entry in timeline(world)] == [
             ("drained the queue", ()),
-            ("reacted: “drained the queue” (taken back)", ("opportunity",)),
+            ("reacted to “drained the queue” (taken back)", ("opportunity",)),
         ]
 
 
