@@ -31,6 +31,7 @@ READS = {
     "/priorities": {"priorities": []},
     "/incidents": {"incidents": []},
     "/auth.test": {"ok": True, "url": "https://example.slack.com/", "user_id": "U1"},
+    "/users.list": {"ok": True, "members": []},
 }
 
 
@@ -41,7 +42,7 @@ class Vendor:
         self.written, self.read = [], []
 
     async def answer(self, request):
-        if request.method != "GET" and request.path != "/auth.test":  # with which Slack is asked who we are
+        if request.method != "GET" and request.path not in READS:  # Slack is read by POST
             self.written.append(f"{request.method} {request.path}")
         self.read.append(request.path)
         found = READS.get(request.path, {})
