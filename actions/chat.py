@@ -291,7 +291,7 @@ class CreateChannel(Params):
           name: "${{ incident.key }} ${{ incident.title }}"
     """
 
-    name: str = Field(min_length=1, max_length=500, description="What its name is made of.")
+    name: str = Field(min_length=1, description="What its name is made of; what is longer than a name may be is cut.")
     private: bool | None = Field(
         default=None, description="Whether only those invited see it; by default where its incident is private."
     )
@@ -324,7 +324,7 @@ class RenameChannel(Params):
     """
 
     channel: str = Field(min_length=1, description=_CHANNEL)
-    name: str = Field(min_length=1, max_length=500, description="What its name is made of, as when it is opened.")
+    name: str = Field(min_length=1, description="What its name is made of, as when it is opened.")
 
 
 @action("chat.rename_channel", RenameChannel, returns=Channel, lasts=False)

@@ -157,6 +157,23 @@ async def test_two_incidents_of_one_title_have_two_channels(world):
     assert [row["id"] for row in world.console.channels()] == [SLOW, "#inc-2-checkout-is-slow"]
 
 
+async def test_a_duplicate_says_with_which_it_is_one_and_its_bridge_ends(world):
+    await world.declare()
+    await world.declare(title="Checkout is slow, too")
+    await world.does("ada", "merge_incident", incident="INC-2", into="INC-1")
+    summaries = [plain(row["text"]) for row in world.console.messages() if row.get("pinned")]
+    assert ["one with INC-1" in text for text in summaries] == [False, True]
+    assert [one.meeting.ended_at is None for one in world.subjects("incident")] == [True, False]
+    await world.move("8d")
+    assert ["archived_at" in row for row in world.console.channels()] == [False, True]
+
+
+async def test_a_title_of_any_length_and_kind_has_a_channel(world):
+    await world.declare(title="é" * 300)
+    await world.declare(title="日本語 *x* [y](z)")
+    assert [len(row["name"]) for row in world.console.channels()] == [80, len("inc-2-x-y-z")]
+
+
 async def test_a_crash_leaves_one_channel_and_one_summary_that_is_still_kept_true(world):
     await world.declare()
     await world.crash()

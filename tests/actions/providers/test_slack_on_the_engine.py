@@ -190,6 +190,18 @@ async def test_the_shipped_workflow_runs_on_slack_and_says_who_is_unknown_there(
         assert room["is_archived"]
 
 
+async def test_nobody_is_paged_by_a_title(engine):
+    text = (LIBRARY / "incident-response.yaml").read_text("utf-8").replace("owner: sre", "owner: grace")
+    async with engine(response=text) as (world, workspace):
+        await world.happens("pager", declared(world, title="<!channel> <@UADA> is slow"))
+        await world.move("1m")
+        summary = workspace.messages["C2"][0]
+        shown = summary["text"] + str(summary["blocks"]) + workspace.channels["C2"]["topic"]["value"]
+        assert "&lt;!channel&gt;" in shown
+        assert "<!" not in shown
+        assert "<@" not in shown
+
+
 async def test_a_summary_that_somebody_deleted_and_an_invitation_that_is_refused_do_not_end_the_rest(engine):
     text = (LIBRARY / "incident-response.yaml").read_text("utf-8").replace("owner: sre", "owner: grace")
     async with engine(response=text) as (world, workspace):
