@@ -5,15 +5,23 @@ Of bookmarks the specification of 2021 says nothing: they are asked of the emula
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from actions.providers.slack import Slack
+from engine import wiring
+from engine.clock import SystemClock
 from engine.domain import Person
 from engine.plugins import ActionError
+from engine.testing import World
 from tests.fakes import FakeConnection, an_effect
+from tests.slack_story import CALLS, EVERYTHING, PEOPLE, PROJECT, killed_at
 
 ADA = Person("ada", "Ada", email="ada@example.com")
 GRACE = Person("grace", "Grace", email="grace@example.com")
@@ -158,3 +166,89 @@ async def test_a_request_that_breaks_the_specification_does_not_reach_the_worksp
     answer = await by_hand("POST", f"{api}/api/conversations.create", headers=bearer, form={"is_private": "perhaps"})
     assert answer.refused
     assert not (await by_hand("POST", f"{emulate}/api/auth.test", headers=bearer)).refused
+
+
+# --- the engine is killed between a call and its answer --------------------------------------------------------------
+
+
+class Relay:
+    """Hands requests on to Prism, and those that it knows nothing of to the emulator itself; keeps answers back.
+
+    `hangs` counts down a method's calls: the one at nought is done, and its answer does not come.
+    """
+
+    def __init__(self, checked: str, emulator: str) -> None:
+        self._checked, self._emulator = checked, emulator
+        self.hangs: dict[str, int] = {}
+        self.hung = asyncio.Event()
+        self.refused: list[str] = []
+        self.api = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        method = request.match_info["method"]
+        target = self._emulator if method.startswith("bookmarks.") else self._checked
+        headers = {name: request.headers[name] for name in ("Authorization", "Content-Type") if name in request.headers}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{target}/api/{method}", data=await request.read(), headers=headers) as answer,
+        ):
+            body, kind = await answer.read(), answer.content_type
+            if answer.status == 422:
+                self.refused.append(method)
+        if method in self.hangs:
+            self.hangs[method] -= 1
+        if self.hangs.get(method) == -1:
+            self.hung.set()
+            await asyncio.Event().wait()
+        return web.Response(status=answer.status, body=body, content_type=kind)
+
+
+@asynccontextmanager
+async def relaying(relay):
+    application = web.Application()
+    application.router.add_post("/api/{method}", relay.handle)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    relay.api = f"http://{host}:{port}/api/"
+    try:
+        yield relay
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def story(prism, emulate, tmp_path):
+    """Give an engine whose Slack is the emulator, with what stands between the two."""
+    async with relaying(Relay(prism("slack", emulate, answers=False), emulate)) as relay:
+        (tmp_path / "workflows").mkdir()
+        (tmp_path / "workflows" / "flow.yaml").write_text(EVERYTHING)
+        (tmp_path / "hotwash.yaml").write_text(PROJECT.format(api=relay.api))
+        (tmp_path / "people.yaml").write_text(PEOPLE)
+        environ = {"SLACK": "xoxb-of-some-length"}
+        async with World(tmp_path, SystemClock().now(), wiring.open_application, environ=environ) as world:
+            yield world, relay
+
+
+async def told(chat, room, since):
+    """Give the texts of a conversation, in order, without what Slack itself says happened."""
+    said = [one async for one in chat.history(room, since) if one.kind == "message"]
+    return [one.text for one in sorted(said, key=lambda one: one.at)]
+
+
+@pytest.mark.parametrize(("method", "number"), CALLS, ids=str)
+async def test_what_was_done_before_the_engine_was_killed_is_not_done_again(story, chat, emulate, method, number):
+    world, relay = story
+    title, since = f"Told {next(NUMBERS)} times", world.now - timedelta(seconds=2)
+    await killed_at(world, relay, method, number, title=title)
+    await world.move("3h")
+    assert (world.runs()[0]["state"], relay.refused) == ("finished", [])
+    listed = [one async for one in chat._web.pages("conversations.list", "channels")]
+    (channel,) = [one for one in listed if one["name"].startswith(title.lower().replace(" ", "-"))]
+    assert (channel["id"], channel["topic"]["value"]) == (world.subjects("incident")[0].channel, "a topic")
+    assert (channel["name"].endswith("-fast"), channel["is_archived"]) == (True, True)
+    assert await told(chat, channel["id"], since) == ["two", "under it"]
+    assert [text for text in await told(chat, await chat._room([ADA]), since) if title in text] == [f"to you: {title}"]
+    asked = [text for text in await told(chat, await chat._room([ADA, GRACE]), since) if title in text]
+    assert len(asked) == 1
