@@ -6,6 +6,7 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,8 @@ from engine.workflow.expressions import Text
 from engine.workflow.library import WorkflowLibrary
 from engine.workflow.model import Workflow, walk
 
+#: Calls that wait in threads at once: enough that those of a service that hangs leave room for those of others.
+MOST_THREADS = 256
 _ORIGIN = re.compile(r"https?://[^/?#\s]+")
 
 
@@ -64,6 +67,7 @@ class Application:
 
     async def start(self) -> None:
         """Load the workflows and take up what was going on."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MOST_THREADS, "calls"))
         for provider in self.providers.values():
             if hasattr(provider, "astart"):
                 await provider.astart()

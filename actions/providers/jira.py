@@ -51,6 +51,11 @@ _READ = (
 )
 _END_OF_DAY = time(23, 59, 59)
 _PAGE = 100
+_REMEDIES = {
+    401: "make a new token for its account (Cloud: id.atlassian.com > Security > API tokens; Data Center: its profile) "
+    "and put it into 'token'",
+    403: "an administrator of Jira grants its account that permission, in the project's settings",
+}
 #: How long the fields that a project asks for are remembered.
 _METADATA_LASTS = timedelta(minutes=10)
 #: Jira's search may show a change so much later than it was made.
@@ -134,7 +139,8 @@ class Jira:
         self._clock = connection.clock
         self._zone = ZoneInfo(connection.zone)
         self._cloud = options.cloud
-        self._rest = Rest("Jira", connection, options.server, {"Accept": "application/json", **_credentials(options)})
+        headers = {"Accept": "application/json", **_credentials(options)}
+        self._rest = Rest("Jira", connection, options.server, headers, remedies=_REMEDIES)
         self._base = f"/rest/api/{3 if self._cloud else 2}"
         self._myself: Mapping[str, Any] | None = None
         self._metadata: dict[tuple[str, str], tuple[datetime, Sequence[Wanted]]] = {}

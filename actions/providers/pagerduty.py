@@ -34,6 +34,10 @@ _STATUS = {"triggered": "declared", "acknowledged": "acknowledged", "resolved": 
 _BY_URGENCY = {"high": "sev2", "low": "sev4"}
 _STATUS_THERE = {"acknowledged": "acknowledged", "resolved": "resolved"}
 _URGENT = frozenset({"sev1", "sev2"})
+_REMEDIES = {
+    401: "an admin of the PagerDuty account makes a new key under Integrations > API Access Keys; put it into 'token'",
+    403: "the key may only read: an admin of the PagerDuty account makes one with full access",
+}
 _ID = re.compile(r"[PQR][A-Z0-9]{6,13}")
 #: How long what has a name there is remembered by its id.
 _NAMES_LAST = timedelta(minutes=10)
@@ -201,7 +205,7 @@ class PagerDutyApi(PagerDutyRecords):
             "Accept": "application/vnd.pagerduty+json;version=2",
             "Authorization": f"Token token={options.token}",
         }
-        self._rest = Rest("PagerDuty", connection, options.api, headers)
+        self._rest = Rest("PagerDuty", connection, options.api, headers, remedies=_REMEDIES)
 
     async def check(self) -> str | None:
         """Say what is wrong with the connection; None where it works."""

@@ -53,11 +53,20 @@ class Rest:
         base: the API's address, without a slash at its end.
         headers: sent with every request, credentials among them.
         timeout: how long an answer may take, in seconds.
+        remedies: who can do what about a refusal, by its status (401, 403).
     """
 
     def __init__(
-        self, vendor: str, connection: Connection, base: str, headers: Mapping[str, str], *, timeout: float = 30.0
+        self,
+        vendor: str,
+        connection: Connection,
+        base: str,
+        headers: Mapping[str, str],
+        *,
+        timeout: float = 30.0,
+        remedies: Mapping[int, str] | None = None,
     ) -> None:
+        self._remedies = remedies or {}
         self._vendor = vendor
         self._clock = connection.clock
         self._base = base.rstrip("/")
@@ -178,7 +187,8 @@ class Rest:
         said = _said(content)
         for word in (word for value in self._headers.values() for word in value.split()):
             said = said.replace(word, "***") if len(word) >= _LONG else said  # credentials as they were sent
-        return f"{self._vendor} answered {asked} with {status}" + (f": {said}" if said else "")
+        remedy = f"; {self._remedies[status]}" if status in self._remedies else ""
+        return f"{self._vendor} answered {asked} with {status}" + (f": {said}" if said else "") + remedy
 
 
 def _pairs(query: Query | None) -> list[tuple[str, str]]:

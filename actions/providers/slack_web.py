@@ -71,6 +71,10 @@ _ADVICE = {
 }
 
 
+#: What people can do where the token itself is refused.
+_REINSTALL = "install the app again, or have an owner of the workspace do it, and put its new token into 'token'"
+
+
 class SlackWeb:
     """Call one workspace's Web API with one token.
 
@@ -173,6 +177,8 @@ class SlackWeb:
         said = f"Slack answered {method} with '{code}'" + (f": {_ADVICE[code]}" if code in _ADVICE else "")
         if code == "missing_scope":
             said += f": the app needs {data.get('needed')}; add it under OAuth & Permissions and install the app again"
+        elif code in _BROKEN and code not in _ADVICE:
+            said += f": {_REINSTALL}"
         if code in _BROKEN:
             return ConnectionBroken(said)
         status = _STATUS.get(code, response.status_code)

@@ -174,3 +174,11 @@ async def test_a_clock_that_is_wrong_is_told(vendor, date, said):
     api = await vendor(answering(200, {}, Date=date))  # here it is Monday 09:00
     await api.call("GET", "/a")
     assert said in api.skew() if said else api.skew() is None
+
+
+@pytest.mark.parametrize(("status", "remedy"), [(401, "; make a new key"), (403, "; an admin grants it"), (400, "")])
+async def test_a_refusal_of_credentials_says_who_can_do_what_about_it(vendor, status, remedy):
+    api = await vendor(answering(status))
+    api._remedies = {401: "make a new key", 403: "an admin grants it"}
+    with pytest.raises((ConnectionBroken, ActionError), match=f"with {status}{remedy}$"):
+        await api.call("GET", "/a")
