@@ -180,8 +180,13 @@ class Account:
             raise ConnectionBroken(f"the 'private_key' of {self.email} cannot be read: make a new key") from None
 
     def remedy(self, scopes: Sequence[str] = (), *, refused: str = "") -> str:
-        """Say who grants which scopes, and where; `refused` is Google's word for why it gives no token at all."""
-        wanted = " ".join(scopes or self._scopes)
+        """Say who grants which scopes, and where.
+
+        Args:
+            scopes: any of which Google would be content with.
+            refused: Google's word for why it gives no token at all.
+        """
+        wanted = " ".join([one for one in self._scopes if one in scopes] or scopes or self._scopes)
         if self._told["type"] == "authorized_user":
             return f"consent again as that user, to {wanted}, and put the new refresh token into 'credentials'"
         if refused == "invalid_grant":

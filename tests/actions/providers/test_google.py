@@ -201,6 +201,13 @@ async def test_a_missing_scope_is_named_with_who_grants_it(server, google):
         await google(subject="ada@example.com").call(read)
 
 
+async def test_of_the_scopes_that_would_do_the_one_that_we_ask_for_is_named(server, google):
+    challenge = f'Bearer error="insufficient_scope", scope="https://a {SCOPE} https://b"'
+    server.handler = refusing(403, "insufficientPermissions", WWW_Authenticate=challenge)
+    with pytest.raises(ConnectionBroken, match=rf"use {SCOPE} in the Admin console"):
+        await google(subject="ada@example.com").call(read)
+
+
 async def test_an_api_that_is_switched_off_breaks_the_connection(server, google):
     server.handler = refusing(403, "accessNotConfigured")
     with pytest.raises(ConnectionBroken, match="switches the API on"):
