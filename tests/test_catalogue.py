@@ -228,6 +228,16 @@ def test_a_provider_and_a_source_has_a_test_file_of_its_own(item):
     assert any((ROOT / "tests" / folder / f"test_{name}.py").is_file() for name in (vendor, f"{vendor}_{kind}"))
 
 
+def needs_an_account(item):
+    return any("Secret" in f"{field.annotation} {field.metadata}" for field in item.options.model_fields.values())
+
+
+@pytest.mark.parametrize("item", [one for one in WITH_OPTIONS if needs_an_account(one)], ids=named)
+def test_a_vendor_has_the_page_that_the_doctor_sends_people_to(item):
+    page = ROOT / "docs" / "integrations" / f"{item.name.partition('_')[0]}.md"
+    assert f"provider: {item.name}" in page.read_text("utf-8")
+
+
 @pytest.mark.parametrize("item", DECLARED, ids=named)
 def test_a_declaration_stands_in_the_file_that_is_called_as_yaml_calls_it(item):
     name = item.name if item in WITH_OPTIONS else item.name.partition(".")[0]
