@@ -67,7 +67,7 @@ class Known(NamedTuple):
         return known
 
     def explaining(self, name: str, why: str) -> Known:
-        """Take a name away, with the reason."""
+        """Take a name away, with the reason, and after '; ' with what to write in its place."""
         return self._replace(
             plain={key: kind for key, kind in self.plain.items() if key != name},
             records={key: fields for key, fields in self.records.items() if key != name},
@@ -388,8 +388,8 @@ class Expressions:
             names={**known.plain, **{name: name for name in known.records if " " not in name}, "steps": "steps"},
             records=_Records({**self._teams, **known.records, "steps": _Steps(known.steps)}, known.steps),
             explanations=ChainMap(
-                reasons,
                 cast(Any, known.reasons),
+                reasons,
                 cast(Any, _View(known.hidden, "steps.")),
                 cast(Any, _View(known.hidden_vars, "vars.")),
             ),

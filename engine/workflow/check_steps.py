@@ -551,12 +551,22 @@ class Steps:
             if name is None or not isinstance(key, Scalar):
                 continue
             trigger = find_event(self.report, name)
-            inside = names.with_event(event_fields(trigger), trigger.data if trigger else None)
+            inside = self._arriving(names, trigger)
             nothing = given is None or (isinstance(given, Scalar) and given.value is None and given.sound)
             condition = None if nothing else self.expressions.condition(given, name, inside, WATCHED)
             self._check_event(key, trigger, has_condition=not nothing)
             found.append((name, condition))
         return tuple(found)
+
+    def _arriving(self, names: Known, trigger: Trigger | None) -> Known:
+        """Give the names where an event arrives; bare ones stay the run's own."""
+        inside = names.with_event(event_fields(trigger), trigger.data if trigger else None)
+        subject = trigger.subject if trigger is not None else None
+        if subject is None or subject in names.plain:
+            return inside
+        return inside.explaining(
+            subject, f"the run is not about {_a(subject)}; write 'event.{subject}' for the one that arrives"
+        )
 
     def _check_event(self, key: Scalar, trigger: Trigger | None, *, has_condition: bool) -> None:
         """Report what can never end a wait: an event that is not known, is not found, or is never about the subject."""

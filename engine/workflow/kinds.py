@@ -196,7 +196,8 @@ class _Checker:
         if name in self.env.names:
             return self.env.names[name]
         if name in self.env.explanations:
-            self.report(node, UNKNOWN_NAME, f"'{name}' cannot be read here: {self.env.explanations[name]}")
+            why, _, hint = self.env.explanations[name].partition("; ")
+            self.report(node, UNKNOWN_NAME, f"'{name}' cannot be read here: {why}", hint or None)
         elif name in functions.FUNCTIONS or name in functions.LOOKUPS:
             self.report(node, UNKNOWN_NAME, f"'{name}' is a function", f"write {name}(…)")
         else:

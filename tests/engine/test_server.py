@@ -374,6 +374,28 @@ async def test_an_operation_that_cannot_be_done_is_answered_with_a_sentence(engi
         assert (answered, list(told), rows(world)) == (status, ["error"], 0)
 
 
+BY_HAND = """
+on: manual
+inputs:
+  incident: {type: incident, required: true}
+  reason: {type: text, default: real}
+steps: [{uses: chat.post, with: {text: "${{ incident.title }}, ${{ inputs.reason }}"}}]
+"""
+
+
+async def test_a_workflow_is_started_through_the_api_with_its_inputs(engine):
+    async with engine(workflow=BY_HAND) as (world, client):
+        await operate(client, "declare_incident", {"actor": "ada", "inputs": {"title": "Slow"}})
+        inputs = {"workflow": "only", "incident": "INC-1", "inputs": {"reason": "drill"}}
+        status, told = await operate(client, "start_workflow", {"actor": "ada", "inputs": inputs})
+        await world.settle()
+        (run,) = world.runs("only")
+        assert (status, told["run"], told["started"], run["state"]) == (200, run["uid"], True, "finished")
+        assert world.effects("chat.post")[0]["inputs"]["text"] == "Slow, drill"
+        status, told = await operate(client, "start_workflow", {"actor": "ada", "inputs": inputs})
+        assert (status, told["started"], "already ran" in told["message"]) == (200, False, True)
+
+
 async def test_an_operation_that_the_state_refuses_is_a_conflict(engine):
     async with engine() as (_, client):
         await operate(client, "declare_incident", {"actor": "ada", "inputs": {"title": "x"}})

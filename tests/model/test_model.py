@@ -507,7 +507,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
         assert ignored[0] == self.model.ignored, "a delivery is recorded once"
 
 
-@pytest.mark.timeout(0 if EXAMPLES else 120)
+@pytest.mark.timeout(0 if EXAMPLES else 300)
 def test_the_engine_does_what_a_simple_model_of_it_does() -> None:
     run_state_machine_as_test(
         EngineAgainstModel,
