@@ -114,13 +114,15 @@ async def test_the_writer_is_reminded_on_the_third_business_day_and_not_before(w
 
 async def test_a_published_report_reminds_nobody_and_files_each_row_once(world, folder, chat):
     await resolved(world)
-    publish(folder, ROW)
+    publish(folder, ROW + ROW.replace("Alert", "Shout"))
     await world.move("1d")
     publish(folder, "\nA closing word.\n")
     await world.move("4d")
     assert len(chat.to("ada")) == 1
     assert len(world.runs("file-action-items")) == 2
-    assert [(ticket.key, ticket.assignee.id) for ticket in world.subjects("ticket")] == [("HW-1", "linus")]
+    (document,) = world.subjects("document")
+    found = [(one.key, one.assignee.id, f"{one.due:%m-%d}", one.document) for one in world.subjects("ticket")]
+    assert found == [(key, "linus", "03-31", document.id) for key in ("HW-1", "HW-2")]
     (report,) = (folder / "documents").glob("*.md")
     assert "HW-1" in report.read_text("utf-8")
 

@@ -31,6 +31,7 @@ async def test_a_no_and_silence_leave_them_two(example):
     await example.declare("Login is slow")
     await example.move("25m")
     assert (open_ones(example), example.said("#inc-1")) == (["INC-1", "INC-2", "INC-3"], [])
+    assert example.states("one-cause") == ["finished", "finished", "finished"]
 
 
 async def test_nobody_is_asked_about_one_alone_one_long_after_or_a_drill(example):
@@ -50,3 +51,12 @@ async def test_one_that_an_alert_declared_is_asked_about(example):
     await example.fires("SearchIsDown", lasts=None, severity="sev1", service="search")
     await example.move("3m")
     assert len(example.asked("linus", by="one-cause")) == 1
+
+
+async def test_one_that_is_over_and_a_drill_are_no_cause(example):
+    await example.declare()
+    await example.does("ada", "resolve_incident", incident="INC-1")
+    await example.declare("Practice", drill=True)
+    await example.declare("Search is slow", services=("search",))
+    assert example.asked("linus", by="one-cause") == []
+    assert [run["reason"] for run in example.runs("one-cause")] == ["no other is open"] * 2

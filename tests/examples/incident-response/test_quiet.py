@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine.plugins import Fact
+
 QUIET = "quiet"
 
 
@@ -25,6 +27,7 @@ async def test_who_is_on_it_is_asked_again_later_and_may_end_it(example):
     await example.answers("linus", "over")
     (incident,) = example.subjects("incident")
     assert (incident.status, example.said("grace", by=QUIET)) == ("resolved", [])
+    assert "Over, says Linus." in example.timeline(incident)
 
 
 async def test_a_call_for_help_and_silence_reach_the_lead(example):
@@ -60,3 +63,20 @@ async def test_work_that_goes_on_after_the_question_ends_the_matter(example):
     await example.notes("ada", "The queue is drained by hand.")
     await example.move("40m")
     assert (example.states("quiet"), example.said("grace", by=QUIET)) == (["stopped"], [])
+
+
+async def test_what_its_source_says_is_over_is_asked_about_no_further(example):
+    await example.declare()
+    await example.move("46m")
+    over = Fact("incident.resolved", example.now, "incident", "local:INC-1", {"status": "resolved"}, own=True)
+    await example.happens("local", over)
+    await example.move("2h")
+    assert (example.states("quiet"), example.said("grace", by=QUIET)) == (["stopped"], [])
+
+
+async def test_help_comes_from_the_lead_of_the_team_or_of_sre(example):
+    await example.declare("Help is slow", services=("help",))
+    await example.declare("Something is slow", services=())
+    await example.move("2h")
+    helped = [[text.partition(" went")[0] for text in example.said(who, by=QUIET)] for who in ("joan", "grace")]
+    assert helped == [["INC-1 Help is slow"], ["INC-2 Something is slow"]]

@@ -85,3 +85,17 @@ async def test_an_incident_that_is_open_again_in_between_is_not_told_of(example)
     await example.does("ada", "reopen_incident", incident="INC-1")
     await example.move("1d")
     assert example.states(STILL) == []
+
+
+async def test_an_incident_that_is_open_again_after_a_reminder_is_not_told_of_further(example):
+    await example.declare()
+    await example.resolve(stays="31m")
+    await example.does("ada", "reopen_incident", incident="INC-1")
+    await example.move("1d")
+    assert (len(example.said("linus", by=STILL)), example.states(STILL)) == (1, ["stopped"])
+
+
+async def test_an_incident_that_was_never_on_the_page_is_not_told_of(example):
+    await example.declare(severity="sev2")
+    await example.resolve(stays="1d")
+    assert example.states(STILL) == []

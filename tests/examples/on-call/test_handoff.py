@@ -48,3 +48,31 @@ async def test_what_is_private_is_not_in_it(example):
     await example.declare("Tokens leaked", private=True)
     await example.move_to_day(9, 8, 1)
     assert "Tokens" not in example.said("#sre")[0]
+
+
+async def test_what_is_mended_is_no_longer_being_worked_on(example):
+    for title in ("QueueIsFull fired 3 times in a week", "DiskIsFull fired 4 times in a week"):
+        await example.does("ada", "create_ticket", title=title, labels=("noisy-alert",))
+    await example.does("ada", "close_ticket", ticket="HW-2")
+    await example.move_to_day(9, 8, 1)
+    (summary,) = example.said("#sre", by="handoff")
+    assert "- being worked on: HW-1 QueueIsFull fired 3 times in a week" in summary
+    assert "HW-2" not in summary
+
+
+async def test_from_nobody_and_to_nobody_is_told_and_nobody_is_asked(example):
+    await example.declare()
+    await example.rewrite("people.yaml", ('from: "2026-03-02T09:00"', 'from: "2026-03-09T09:00"'))
+    await example.move_to_day(9, 8, 1)
+    first, second = example.said("#sre", by="handoff")
+    assert first.startswith("**Linus hands over to nobody.**")
+    assert second.startswith("**nobody hands over to Linus.**")
+    assert (example.asked("linus"), example.states("handoff")) == ([], ["finished", "finished"])
+
+
+async def test_silence_for_four_hours_is_taken_for_all_there_is_to_know(example):
+    await example.declare()
+    await example.move_to_day(9, 11, 59)
+    assert example.states("handoff") == ["waiting"]
+    await example.move_to_day(9, 12, 1)
+    assert (example.states("handoff"), example.said("ada")) == (["finished"], [])

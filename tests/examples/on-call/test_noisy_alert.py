@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 
-async def fires(example, times, *, every="1d", name="QueueIsFull"):
+
+async def fires(example, times, *, every="1d", name="QueueIsFull", **more):
     for _ in range(times):
-        await example.fires(name)
+        await example.fires(name, **more)
         await example.move(every)
 
 
@@ -15,6 +17,9 @@ async def test_the_third_time_files_a_ticket_and_books_a_review(example):
     await fires(example, 1)
     (ticket,), (review,) = example.tickets.values(), example.reviews
     assert (ticket.title, ticket.assignee.id) == ("QueueIsFull fired 3 times in a week", "grace")
+    assert (ticket.service, ticket.labels) == ("checkout", ("noisy-alert", "alert:QueueIsFull"))
+    assert ticket.due - example.now > timedelta(days=12)
+    assert (review.end - review.start, review.start - example.now < timedelta(days=7)) == (timedelta(minutes=30), True)
     assert {person.id for person in review.attendees} == {"grace", "linus"}
     assert example.in_office_hours(review.start)
     assert example.said("#sre")[0].startswith("QueueIsFull fired 3 times in a week: HW-1, review ")
@@ -60,3 +65,25 @@ async def test_a_week_without_a_free_half_hour_costs_the_review_and_not_the_tick
     await fires(example, 3)
     assert (list(example.tickets), example.reviews, example.states("noisy-alert")) == (["HW-1"], [], ["finished"])
     assert example.said("#sre") == ["QueueIsFull fired 3 times in a week: HW-1, review not booked yet."]
+
+
+async def test_the_ticket_is_the_lead_s_of_the_alert_s_team_or_of_sre(example):
+    await example.rewrite(
+        "people.yaml",
+        ("  checkout: {team: sre}", "  checkout: {team: sre}\n  web: {team: web}"),
+        ("teams:\n", "teams:\n  web: {lead: ada, members: [ada]}\n"),
+    )
+    await fires(example, 3, name="WebIsSlow", service="web")
+    await fires(example, 3, name="SomethingIsSlow", service=None, every="1h")
+    assert [(ticket.title.split()[0], ticket.assignee.id) for ticket in example.tickets.values()] == [
+        ("WebIsSlow", "ada"),
+        ("SomethingIsSlow", "grace"),
+    ]
+
+
+async def test_how_often_it_fired_counts_neither_others_nor_what_is_longer_ago(example):
+    await fires(example, 1)
+    await example.move("7d")
+    await fires(example, 2, name="DiskIsFull", every="1h")
+    await fires(example, 3, every="1h")
+    assert [ticket.title for ticket in example.tickets.values()] == ["QueueIsFull fired 3 times in a week"]
