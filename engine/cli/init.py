@@ -22,6 +22,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 #: The ready-made workflows that a new project begins with.
 STARTER = ("postmortem", "action-items", "stale-action-items", "weekly-digest")
+#: Those that it has besides, where one of the systems that were named does the job they are about.
+_BY_JOB = {"chat": "incident-response", "calendar": "declined-review"}
 
 _PROJECT = """\
 # What this project is made of. 'hotwash check' says what is wrong with it.
@@ -123,7 +125,8 @@ def init(
 ) -> None:
     """Write a project that runs at once: configuration, people, four workflows and their templates.
 
-    With '--with' the systems that you name do their jobs in it, once their credentials are filled in.
+    With '--with' the systems that you name do their jobs in it, once their credentials are filled in; for a chat and a
+    calendar there are more workflows.
     """
     wanted = [name.strip() for one in systems or () for name in one.split(",") if name.strip()]
     found = _vendors(wanted) if wanted else []
@@ -157,7 +160,10 @@ def starter(owner: str, found: Sequence[Vendor] = ()) -> Iterator[tuple[str, str
     ready_made = library()
     yield "hotwash.yaml", _project(found).replace("OWNER", owner)
     yield "people.yaml", _PEOPLE.replace("OWNER", owner)
-    for name in STARTER:
+    from engine.cli import vendors
+
+    done = vendors.jobs(found)
+    for name in (*STARTER, *(name for job, name in _BY_JOB.items() if job in done)):
         text = (ready_made / f"{name}.yaml").read_text("utf-8")
         yield f"workflows/{name}.yaml", _without_settle_time(text) if name == "postmortem" else text
     for path in sorted((ready_made / "templates").rglob("*")):
@@ -166,9 +172,7 @@ def starter(owner: str, found: Sequence[Vendor] = ()) -> Iterator[tuple[str, str
     yield f"calendars/{owner}.ics", _CALENDAR
     yield ".yamllint", _YAMLLINT
     if found:
-        from engine.cli.vendors import environment
-
-        yield ".hotwash/env", environment(found)
+        yield ".hotwash/env", vendors.environment(found)
     else:
         yield ".hotwash/secrets/pager", secrets.token_hex(32) + "\n"
     yield ".hotwash/token", secrets.token_hex(32) + "\n"

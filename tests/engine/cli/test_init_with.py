@@ -9,6 +9,7 @@ import pytest
 
 from engine import cli, wiring
 from engine.cli import exits
+from engine.cli.init import STARTER
 from engine.config import load_config
 from engine.workflow.source import read_file
 
@@ -56,6 +57,16 @@ def test_each_job_is_done_by_what_was_named_and_the_rest_without_an_account(hotw
         "status_page": "static",
         "meeting": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("systems", "more"),
+    [("google", {"declined-review"}), ("slack", {"incident-response"}), ("jira,pagerduty", set())],
+)
+def test_a_chat_and_a_calendar_bring_the_workflows_that_need_them(hotwash, tmp_path, systems, more):
+    hotwash("init", "--with", systems)
+    assert {path.stem for path in (tmp_path / "workflows").iterdir()} - set(STARTER) == more
+    assert hotwash("check")[0] == exits.OK
 
 
 def test_no_workflow_names_a_vendor(hotwash, tmp_path):
