@@ -215,6 +215,29 @@ async def test_a_dry_workflow_may_be_called_by_one_that_is_not(engine):
         assert [text[:8] for text in world.said] == ["2 false "]
 
 
+OFFICE = 'calendars: {office: {hours: {mon-fri: "10:00-16:00"}}}\n'
+
+
+async def test_the_hours_of_the_called_workflow_hold_its_effects(engine):
+    async with engine(child="during: office\n" + CHILD, parent=PARENT, project=OFFICE) as world:
+        await world.declared()
+        assert (world.said, states(world)) == ([], {"parent": "waiting", "child": "held"})
+        await world.move("1h")
+        assert states(world) == {"parent": "finished", "child": "finished"}
+
+
+async def test_the_hours_of_the_calling_workflow_hold_the_call_and_not_what_is_called(engine):
+    async with engine(child=SLOW, parent="during: office\n" + WAITING, project=OFFICE) as world:
+        await world.declared()
+        assert (world.runs("child"), states(world)) == ([], {"parent": "held"})
+        await world.move("6h30m")
+        assert world.said == ["begun Checkout is slow", "done", "after Checkout is slow false"]
+        await world.move_to(world.now.replace(hour=15, minute=30))
+        await world.incident("declared", "pager:P2", title="P2", severity="sev1")
+        await world.move("2h")
+        assert world.said[3:] == ["begun P2", "done"]  # the call was let go in time, and what is called has no hours
+
+
 # --- failure ---
 
 
