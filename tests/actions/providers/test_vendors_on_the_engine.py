@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
@@ -218,6 +219,20 @@ async def test_a_token_that_expired_holds_its_connection_and_no_other_until_it_w
         it.jira.refuses = set()
         await it.world.move("1h")
         assert (it.issues(), it.said) == (["Alert on it"], ["1"])
+
+
+async def test_a_note_that_comes_back_by_webhook_is_one_line_of_the_timeline(there):
+    async with there(NOTE) as it:
+        await it.acknowledged()
+        await it.world.settle()
+        source = it.world.application.sources["pager"]
+        note = {"id": "PNOTE00", "type": "incident_note", "content": "Drained by hand.", "incident": {"id": "PINC001"}}
+        event = {"id": "01E", "event_type": "incident.annotated", "occurred_at": MONDAY.isoformat(), "data": note}
+        received = source.read({}, json.dumps({"event": event}).encode(), it.world.now)
+        await it.world.happens("pager", *received.facts)
+        (incident,) = it.world.subjects("incident")
+        entries = it.world.application.hub.lookups().field(incident, "timeline")
+        assert [entry.text for entry in entries if entry.kind == "note"] == ["Drained by hand."]
 
 
 async def test_notes_and_log_of_the_pager_stand_in_the_timeline_once_however_often_they_are_read(there):
