@@ -16,10 +16,13 @@ import aiohttp
 import pytest
 
 from actions.providers.jira import OURS, JiraProvider
+from engine import wiring
 from engine.capabilities import TicketDraft, Where
 from engine.domain import Document, Person
-from engine.plugins import ActionError
+from engine.plugins import ActionError, Fact
+from engine.testing import MovableClock, RecordingChat, World
 from tests.fakes import an_effect
+from tests.standins.before import Before
 
 ADMIN = Person("ada", "Ada", email="admin@example.com", ids={"jira": "admin"})
 
@@ -170,3 +173,51 @@ async def test_what_another_connection_keeps_is_refused(jira):
 
 async def test_the_connection_says_that_it_works(jira):
     assert await jira.check() is None
+
+
+# --- on the engine ---------------------------------------------------------------------------------------------------
+
+PROJECT = """\
+timezone: UTC
+owner: ada
+people: people.yaml
+connections:
+  tracker: {{provider: jira, server: "{address}", token: "${{TOKEN}}", project: JIRA820}}
+use: {{ticket: tracker}}
+"""
+FLOW = """\
+on: incident.declared
+steps:
+  - id: file
+    uses: ticket.create
+    with: {title: Alert on it, labels: [only-from-the-engine]}
+  - uses: ticket.comment
+    with: {ticket: "${{ steps.file.key }}", text: Look at it.}
+  - uses: ticket.close
+    with: {ticket: "${{ steps.file.key }}"}
+"""
+MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("asked", ["/rest/api/2/issue", r"/rest/api/2/issue/[^/]+/comment", r"/rest/.*/transitions"])
+async def test_what_was_done_before_a_crash_is_not_done_again(server, official, tmp_path, asked):
+    before = {issue.key for issue in official.search_issues("labels = only-from-the-engine")}
+    clock = MovableClock(MONDAY)
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "workflows" / "flow.yaml").write_text(FLOW)
+    (tmp_path / "people.yaml").write_text("people: {ada: {name: Ada}}\n")
+    async with Before(server, clock.now) as jira:
+        (tmp_path / "hotwash.yaml").write_text(PROJECT.format(address=jira.url))
+        more = {"environ": {"TOKEN": "of-some-length"}, "clock": clock, "providers": {"console": RecordingChat()}}
+        async with World(tmp_path, MONDAY, wiring.open_application, **more) as world:
+            jira.hangs_after("POST", asked)
+            declared = Fact("incident.declared", MONDAY, "incident", "pager:P1", {"title": "Slow"})
+            await world.application.accept("pager", [declared])
+            await jira.began.wait()
+            await world.crash()
+            await world.restart()
+            await world.move("15m")
+            assert world.runs()[-1]["state"] == "finished"
+    (issue,) = (one for one in official.search_issues("labels = only-from-the-engine") if one.key not in before)
+    assert issue.fields.status.statusCategory.key == "done"
+    assert [comment.body for comment in official.comments(issue.key)] == ["Look at it."]
