@@ -99,3 +99,33 @@ def test_an_unknown_connection_is_an_error_with_what_there_is(doctor):
 def test_a_connection_without_an_account_can_be_named(doctor):
     code, out, _ = doctor("webhook_secret: '${KEY}'", "local")
     assert (code, out.splitlines()[0]) == (exits.OK, "local  works")
+
+
+def test_what_refuses_us_is_held_from_then_on_and_let_go_when_it_works(doctor, vendor, capsys, tmp_path):
+    doctor(f"token: '${{OLD_KEY}}', api: '{vendor}', webhook_secret: '${{KEY}}'")
+    cli.run(["status", "-C", str(tmp_path)])
+    held = capsys.readouterr().out
+    assert "pager: held since" in held
+    assert "makes a new key under Integrations > API Access Keys" in held
+    assert "at once: hotwash doctor pager" in held
+    doctor(f"token: '${{KEY}}', email: hotwash@example.com, api: '{vendor}', webhook_secret: '${{KEY}}'")
+    cli.run(["status", "-C", str(tmp_path)])
+    assert "held" not in capsys.readouterr().out
+
+
+def test_what_is_wrong_comes_with_what_to_do(doctor):
+    _, out, _ = doctor("webhook_secret: '${NOT_SET}'")
+    assert out.splitlines()[1].startswith(
+        "  = fill in .hotwash/env, or set it in the environment, then 'hotwash doctor"
+    )
+    assert "docs/integrations/pagerduty.md" in out
+
+
+def test_webhooks_without_a_secret_are_said_to_be_refused(capsys, tmp_path, vendor, monkeypatch):
+    monkeypatch.setenv("KEY", "good")
+    (tmp_path / "workflows").mkdir()
+    tracker = f"{{provider: jira, server: '{vendor}', token: '${{KEY}}'}}"
+    (tmp_path / "hotwash.yaml").write_text(f"timezone: UTC\nconnections: {{tracker: {tracker}}}\n")
+    cli.run(["doctor", "-C", str(tmp_path)])
+    told = "webhooks come in at /hooks/tracker, and are refused until 'webhook_secret' is set"
+    assert told in capsys.readouterr().out
