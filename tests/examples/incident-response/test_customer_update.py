@@ -167,3 +167,16 @@ async def test_without_an_author_or_a_text_it_does_not_start(example, missing):
 async def test_without_an_incident_it_does_not_start(example):
     with pytest.raises(OperationError, match="incident"):
         await example.does("ada", "start_workflow", workflow="customer-update", inputs={"author": "ada", "text": TEXT})
+
+
+async def test_who_is_in_both_teams_is_one_of_the_two_and_not_both(example):
+    await example.rewrite("people.yaml", ("members: [joan]", "members: [linus, joan]"))
+    await started(example)
+    assert [len(example.asked(who, by="customer-update")) for who in ("linus", "joan", "grace")] == [1, 0, 1]
+
+
+async def test_one_person_alone_cannot_approve(example):
+    await example.rewrite("people.yaml", ("members: [ada, linus, grace]", "members: [ada]"))
+    await started(example)
+    assert (example.asked("joan", by="customer-update"), told(example)) == ([], [])
+    assert example.states("customer-update") == ["failed"]

@@ -5,6 +5,10 @@ The workflows are open-the-page, tell-outside and page-still-open.
 
 from __future__ import annotations
 
+import pytest
+
+from engine.operations import OperationError
+
 OPEN, TELL, STILL = "open-the-page", "tell-outside", "page-still-open"
 
 
@@ -99,3 +103,19 @@ async def test_an_incident_that_was_never_on_the_page_is_not_told_of(example):
     await example.declare(severity="sev2")
     await example.resolve(stays="1d")
     assert example.states(STILL) == []
+
+
+@pytest.mark.parametrize("missing", ["incident", "text", "state"])
+async def test_a_word_for_the_page_needs_all_three(example, missing):
+    await example.declare()
+    given = {"text": "A fix is out.", "state": "monitoring"}
+    given.pop(missing, None)
+    about = {} if missing == "incident" else {"incident": "INC-1"}
+    with pytest.raises(OperationError, match=missing):
+        await example.does("ada", "start_workflow", workflow=TELL, inputs=given, **about)
+
+
+async def test_nothing_of_a_private_incident_is_told(example):
+    await example.declare(private=True)
+    await tells(example, "A fix is out.", "monitoring")
+    assert (entry(example), example.states(TELL)) == (None, ["failed"])

@@ -53,3 +53,28 @@ async def test_whoever_does_not_want_to_wait_starts_it_by_hand(example):
     await incidents(example, "20m")
     await example.does("ada", "start_workflow", workflow="monthly-report")
     assert "Incidents: 1." in example.document("incidents").read_text("utf-8")
+
+
+async def test_a_duplicate_and_what_is_of_another_month_are_not_in_it(example):
+    await incidents(example, "20m")
+    await example.does("ada", "create_ticket", title="Old and open", labels=("postmortem",))
+    await example.does("ada", "create_ticket", title="Old and done", labels=("postmortem",))
+    await example.does("ada", "close_ticket", ticket="HW-2")
+    await example.move_to(FIRST_OF_APRIL)
+    await incidents(example, "40m")
+    await example.declare("The same", severity="sev1")
+    await example.does("ada", "merge_incident", incident="INC-3", into="INC-2")
+    await example.does("ada", "create_ticket", title="Order pizza")
+    await example.does("ada", "create_ticket", title="Alert before the queue is full", labels=("postmortem",))
+    await example.does("ada", "create_ticket", title="Clean up")
+    await example.does("ada", "close_ticket", ticket="HW-5")
+    await example.move_to(datetime(2026, 5, 1, 7, 1, tzinfo=UTC))
+    (text,) = (one for one in texts(example) if "Alert before the queue is full" in one)
+    assert "Incidents: 1." in text
+    assert "0 of 1 action items are done.\n\n- HW-4 Alert before the queue is full\n" in text
+    assert "HW-1" not in text
+    assert "HW-3" not in text
+
+
+def texts(example):
+    return [path.read_text("utf-8") for path in (example.folder / "documents").glob("*.md")]
