@@ -16,7 +16,7 @@ from engine.cli.exits import CommandError
 
 if TYPE_CHECKING:
     from engine.cli.histories import Times
-    from engine.domain import Incident, Person, Ticket
+    from engine.domain import Entry, Incident, Person, Ticket
     from engine.store.lookups import Lookups
 
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
@@ -109,12 +109,19 @@ def show_incident(start: Path | None, ref: str, *, as_json: bool) -> None:
         if timeline:
             output.say("\nwhat happened")
         for entry in timeline:
-            by = records.who(entry.by)
-            output.say(f"  {records.when(entry.at)}  {entry.text}" + (f", {by}" if by else ""))
+            output.say(
+                f"  {records.when(entry.at)}  {_told(entry)}" + (f", {by}" if (by := records.who(entry.by)) else "")
+            )
         if tickets:
             output.say("\ntickets")
         for ticket in tickets:
             output.say(f"  {ticket.key}  {'closed' if ticket.done else 'open'}  {ticket.title}")
+
+
+def _told(entry: Entry) -> str:
+    """Give an entry's text, further lines under the first, with what people marked it as unless it is such a mark."""
+    marks = [mark.replace("_", " ") for mark in entry.marks if entry.kind != "reaction"]
+    return entry.text.replace("\n", "\n      ") + (f" [{', '.join(marks)}]" if marks else "")
 
 
 def _state(incident: Incident) -> str:

@@ -13,6 +13,9 @@ from engine.store.lookups import OPEN, Lookups, as_they_are, subject_of
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _WITH_CHANNEL = "type = 'incident' AND json_extract(state, '$.channel') IS NOT NULL"
+_NOTES = "SELECT note FROM events WHERE subject = :of AND note IS NOT NULL"
+#: What was said of an entry, and of those that are about it.
+_OF_ENTRY = """ AND :entry IN (json_extract(note, '$."~entry".id'), json_extract(note, '$."~entry".about'))"""
 #: What may give an incident its channel. It has an index, so that to look for what is new costs next to nothing.
 _NEW = "SELECT id, subject FROM events WHERE type IN ('incident.declared', 'incident.updated') AND id > ? ORDER BY id"
 
@@ -58,11 +61,10 @@ class Record:
 
     def captured(self, incident: str, entry: str | None = None) -> Sequence[Entry]:
         """Give what was captured for an incident, each entry as it is now; all of it, or the one with an id."""
-        rows = self._reader.execute("SELECT note FROM events WHERE subject = ? AND note IS NOT NULL", (incident,))
-        said = (loads(row["note"]) for row in rows.fetchall())
-        found = as_they_are(
-            one for one in said if one.id is not None and (entry is None or entry in (one.id, one.about))
+        rows = self._reader.execute(
+            f"{_NOTES}{_OF_ENTRY if entry is not None else ''}", {"of": incident, "entry": entry}
         )
+        found = as_they_are(one for row in rows.fetchall() if (one := loads(row["note"])).id is not None)
         return found if entry is None else [one for one in found if one.id == entry]
 
     def _catch_up(self) -> None:

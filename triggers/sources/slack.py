@@ -24,6 +24,7 @@ from engine.plugins import (
     Desk,
     Fact,
     Field,
+    Late,
     Options,
     Received,
     RetryLater,
@@ -54,6 +55,14 @@ _CAPTURED = frozenset(
     | {"member_joined_channel", "member_left_channel"}
 )
 _MARKS: Mapping[str, Mark] = {"pushpin": "timeline", "bulb": "opportunity", "white_check_mark": "action_item"}
+
+
+async def _tell_nobody(received: Received) -> None:
+    """Do nothing: what came of it goes to the address that came with it."""
+
+
+#: How an interaction is answered whose work takes long: with nothing, as when it does not.
+_TOLD_ANYHOW = Late({}, _tell_nobody)
 
 
 class SlackRequests(Options):
@@ -290,7 +299,7 @@ class SlackInbound:
             return _unused(f"no button of Hotwash's is called '{name[:80]}'")
         incident = payload.text(pressed.get("value"), "'actions.value'")
         asked = replace(self._asked_by(user, said), incident=incident)
-        return Received(response={}, work=lambda desk: self._commands.pressed(desk, asked, name))
+        return Received(late=_TOLD_ANYHOW, work=lambda desk: self._commands.pressed(desk, asked, name))
 
     def _submitted(self, said: Mapping[str, Any], user: Mapping[str, Any], now: datetime) -> Received:
         view = payload.mapping(said.get("view"), "'payload.view'")
@@ -312,7 +321,7 @@ class SlackInbound:
         if said.get("callback_id") != _DECLARE:
             return _unused("a shortcut that is not Hotwash's was used")
         asked = self._asked_by(user, said)
-        return Received(work=lambda desk: self._commands.opened(asked))
+        return Received(late=_TOLD_ANYHOW, work=lambda desk: self._commands.opened(asked))
 
     def _on_message(self, said: Mapping[str, Any], user: Mapping[str, Any], now: datetime) -> Received:
         if said.get("callback_id") != _ACTION_ITEM:
@@ -326,7 +335,7 @@ class SlackInbound:
         asked = replace(
             asked, once=f"slack/{self._connection.name}/{read.id}", source=self._vendor.link(read.id, read.thread)
         )
-        return Received(response={}, work=lambda desk: self._commands.taken(desk, asked, read.text))
+        return Received(late=_TOLD_ANYHOW, work=lambda desk: self._commands.taken(desk, asked, read.text))
 
     def _asked_by(self, user: Mapping[str, Any], said: Mapping[str, Any]) -> Asked:
         channel = said.get("channel")

@@ -19,6 +19,8 @@ from engine.plugins import ActionError, Connection, Fact, RetryLater
 from triggers.sources.slack_capture import Capture, reaction_key
 from triggers.sources.slack_vendor import Vendor
 
+#: So many facts are written at once: others want to write, too.
+PORTION = 200
 #: How long after its resolution a channel is still followed.
 FOLLOWED = timedelta(days=14)
 #: A look that is not the first goes back over this much of what was read before.
@@ -35,6 +37,8 @@ class Fill:
     capture: Capture
     connection: Connection
     _begun: bool = False  #: whether a look has ended since the start
+    _rest: list[Fact] = field(default_factory=list)  #: what a look found and nobody has been given yet
+    _read: str = ""  #: the cursor for when that is so
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def wake(self) -> None:
@@ -49,29 +53,38 @@ class Fill:
             yield
 
     async def changes(self, cursor: str | None) -> Changes:
-        """Give what is not known of every channel that is followed. The cursor says when each was last read.
+        """Give what is not known of every channel that is followed, a portion at a time.
+
+        The cursor says when each was last read.
 
         Raises:
             RetryLater: Slack cannot be asked now, and nothing was read.
         """
+        if not self._rest:
+            self._rest, self._read = await self._look(json.loads(cursor) if cursor and self._begun else {})
+        portion, self._rest = self._rest[:PORTION], self._rest[PORTION:]
+        if self._rest:
+            self.wake()
+        return Changes(portion, (cursor or "") if self._rest else self._read)
+
+    async def _look(self, read: Mapping[str, str]) -> tuple[list[Fact], str]:
+        """Give what the channels say, and the cursor for when that is written."""
         now = self.connection.clock.now()
-        read: dict[str, str] = json.loads(cursor) if cursor and self._begun else {}
         facts: list[Fact] = []
         done: dict[str, str] = {}
         for incident in self.connection.record.followed(now - FOLLOWED):
-            since = read.get(incident.id)
             try:
-                facts += [fact async for fact in self._missed(incident, since, now)]
+                facts += [fact async for fact in self._missed(incident, read.get(incident.id), now)]
             except ActionError as error:
                 self.connection.say(f"the channel of {incident.key} cannot be read: {error}")
             except RetryLater:
                 if not facts:
                     raise
                 self.wake()  # what was read is kept, and the rest is read as soon as Slack lets us
-                return Changes(facts, json.dumps({**read, **done}))
+                return facts, json.dumps({**read, **done})
             done[incident.id] = now.isoformat()
         self._begun = True
-        return Changes(facts, json.dumps(done))
+        return facts, json.dumps(done)
 
     async def _missed(self, incident: Incident, since: str | None, now: datetime) -> AsyncIterator[Fact]:
         declared = (incident.declared_at or now - FOLLOWED) - _SKEW

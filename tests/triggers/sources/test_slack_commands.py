@@ -238,6 +238,13 @@ async def test_a_command_that_takes_long_is_answered_at_once_and_later_with_what
     assert slack.desk.answers[-1]["text"] == "Ada notes: drained the queue"
 
 
+async def test_a_button_that_takes_long_is_answered_with_nothing_and_then_with_what_came_of_it(slack):
+    source = slack.world.application.sources["chat"]
+    source.patience = 0.0
+    assert await slack.presses("resolve", "local:INC-1") is None
+    assert slack.desk.answers[-1]["text"] == "Ada: INC-1 is resolved"
+
+
 async def test_a_modal_that_takes_long_says_so_and_then_what_came_of_it(slack):
     await slack.command("")
     source = slack.world.application.sources["chat"]

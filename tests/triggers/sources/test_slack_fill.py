@@ -8,6 +8,7 @@ import pytest
 
 from tests.slack_desk import live_slack
 from tests.slack_workspace import error
+from triggers.sources.slack_fill import PORTION
 
 
 @pytest.fixture
@@ -40,6 +41,14 @@ async def test_what_was_written_while_we_were_down_is_there_once(slack):
     assert sorted(slack.captured()) == ["draining it", "half empty", "it is empty", "the queue is full"]
     await slack.world.restart()
     assert len(slack.captured()) == 4
+
+
+async def test_many_messages_are_filled_in_a_portion_at_a_time(slack):
+    await down(slack)
+    for number in range(PORTION + 5):
+        slack.desk.writes("C9", f"line {number}")
+    await slack.world.restart()
+    assert slack.captured() == [f"line {number}" for number in range(PORTION + 5)]
 
 
 async def test_an_event_that_comes_late_as_well_changes_nothing(slack):

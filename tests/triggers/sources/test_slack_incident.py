@@ -36,10 +36,13 @@ async def test_an_incident_is_declared_in_a_modal_and_its_channel_is_shown_by_th
     assert (slack.incident.severity, slack.incident.services, slack.incident.private) == ("sev2", ("checkout",), True)
     assert slack.world.events("incident.declared")[0].actor.id == "ada"
     await slack.has_channel("C9")
-    await slack.writes("C9", "the queue is full", by="UGRACE")
+    ts = await slack.writes("C9", "the queue is full\nof retries", by="UGRACE")
+    item = {"type": "message", "channel": "C9", "ts": ts}
+    await slack.event("reaction_added", user="UADA", reaction="bulb", item=item, event_ts="1772442060.000000")
     await slack.world.application.stop()
     shown = CliRunner().invoke(command.app, ["show", "INC-1", "--project", str(tmp_path)])
-    assert "09:00 UTC  the queue is full, Grace" in shown.output
+    assert "09:00 UTC  the queue is full\n      of retries [opportunity], Grace" in shown.output
+    assert "09:01 UTC  reacted with :bulb: to “the queue is full of retries”, Ada" in shown.output
 
 
 async def test_the_shipped_workflow_opens_the_channel_that_is_captured_and_its_summary_has_buttons(tmp_path):
