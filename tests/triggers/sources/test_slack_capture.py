@@ -59,6 +59,7 @@ async def test_what_slack_sends_again_is_there_once(slack):
     for id in ("Ev1", "Ev1", "Ev2"):
         await slack.event("message", id, **message)
     assert slack.captured() == ["the queue is full"]
+    assert len(slack.world.events("incident.captured")) == 1
 
 
 async def test_an_edit_shows_in_the_record(slack):

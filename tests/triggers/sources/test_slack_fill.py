@@ -82,6 +82,15 @@ async def test_what_was_edited_deleted_and_reacted_to_meanwhile_shows_in_the_rec
         ]
 
 
+async def test_an_old_message_that_was_edited_while_we_were_down_is_found(slack):
+    ts = await slack.writes("C9", "the queue is ful")
+    await slack.world.move("5h")
+    await down(slack)
+    message(slack, ts).update(text="the queue is full", edited={"user": "UADA", "ts": "1772460060.000000"})
+    await slack.world.restart()
+    assert slack.captured() == ["the queue is full (edited)"]
+
+
 async def test_a_mark_that_was_missed_is_told_once(slack):
     ts = await slack.writes("C9", "add an index")
     await down(slack)
