@@ -21,7 +21,7 @@ from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
-from actions.providers.jira_fields import Wanted, in_form, missing, named, wanted
+from actions.providers.jira_fields import INPUTS, Wanted, in_form, missing, named, wanted
 from actions.providers.jira_text import read_text, written_text
 from actions.providers.naming import unreachable
 from actions.providers.rest import MOST_PAGES, Rest
@@ -160,15 +160,16 @@ class Jira:
             )
         screen = await self._screen(project)
         given = await self._in_form(project, screen or (), self._options.fields)
-        lacking = missing(screen or (), {"labels": OURS} | given | dict.fromkeys(_ALWAYS, ""), self._name)
+        lacking = missing(screen or (), given | dict.fromkeys((*_ALWAYS, *INPUTS, "labels"), ""), self._name)
         return f"{project} wants for a {self._options.issue_type} {'; '.join(lacking)}" if lacking else None
 
     async def _not_granted(self, project: str) -> list[str]:
         """Give the names of the permissions that our account lacks in a project."""
         asked = {"projectKey": project, "permissions": ",".join(_PERMISSIONS)}
         answer = await self._rest.get(f"{self._base}/mypermissions", asked) or {}
-        found = (answer.get("permissions") or {}).values()
-        return [f"'{one.get('name')}'" for one in found if one.get("havePermission") is False]
+        found = answer.get("permissions") or {}
+        known = [found[key] for key in _PERMISSIONS if key in found]  # Data Center gives all there are
+        return [f"'{one.get('name')}'" for one in known if one.get("havePermission") is False]
 
     async def aclose(self) -> None:
         """Close the session."""
@@ -230,7 +231,8 @@ class Jira:
     async def _active(self, raw: Mapping[str, Any]) -> datetime | None:
         """Give when a human who is not one of our accounts last made, changed or commented on an issue.
 
-        Jira gives the newest of a long history only: where no human is among those, it is asked for what was before.
+        Of a long history Jira gives the newest only: where no human is among those, it is asked for what was before. Of
+        many comments it gives some, and does not say which: then it is asked for the newest.
         """
         given = raw.get("fields") or {}
         log, comments = raw.get("changelog") or {}, given.get("comment") or {}
@@ -242,7 +244,7 @@ class Jira:
         ]
         if acts[1] is None and int(log.get("total") or 0) > len(changes):
             acts.append(await self._last_change(raw["key"], int(log["total"]) - len(changes)))
-        if acts[2] is None and int(comments.get("total") or 0) > len(said):
+        if int(comments.get("total") or 0) > len(said):
             acts.append(await self._last_comment(raw["key"]))
         return max((at for at in acts if at is not None), default=None)
 

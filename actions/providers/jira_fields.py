@@ -12,7 +12,7 @@ from engine.plugins import ActionError
 #: Of the values that a field allows, so many are told.
 MOST_TOLD = 20
 #: What `ticket.create` has an input of its own for, by the id that Jira gives it.
-_INPUTS = {"description": "description", "assignee": "assignee", "duedate": "due"}
+INPUTS = {"description": "description", "assignee": "assignee", "duedate": "due"}
 _BY_NAME = frozenset({"component", "version", "priority", "group", "resolution", "securitylevel", "issuetype"})
 _RICH = ":textarea"
 
@@ -67,8 +67,8 @@ def missing(screen: Sequence[Wanted], given: Mapping[str, Any], connection: str)
 
 def _missing(field: Wanted, connection: str) -> str:
     what = f"'{field.name}'" + (f", {field.may_be}" if field.allowed else "")
-    if field.id in _INPUTS:
-        return f"{what}: give '{_INPUTS[field.id]}'"
+    if field.id in INPUTS:
+        return f"{what}: give '{INPUTS[field.id]}'"
     return f"{what}: set it under 'fields' of the step or of connection '{connection}'"
 
 

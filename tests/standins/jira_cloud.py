@@ -158,6 +158,7 @@ class JiraCloud(StandIn):
             key: {"key": key, "name": key.replace("_", " ").title(), "havePermission": key not in self.forbidden}
             for key in keys
         }
+        found["ADMINISTER"] = {"key": "ADMINISTER", "name": "Administer Jira", "havePermission": False}
         return web.json_response({"permissions": found})
 
     async def _users(self, request: web.Request) -> web.Response:
@@ -182,7 +183,7 @@ class JiraCloud(StandIn):
 
     def _shown(self, issue: Issue, log: bool, state: dict[str, Any] | None = None) -> dict[str, Any]:
         newest = list(reversed(issue.changes))[:NEWEST]
-        comments = {"comments": issue.comments[-20:], "total": len(issue.comments), "startAt": 0, "maxResults": 20}
+        comments = {"comments": issue.comments[:20], "total": len(issue.comments), "startAt": 0, "maxResults": 20}
         shown = {
             "id": issue.id,
             "key": issue.key,
