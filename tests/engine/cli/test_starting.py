@@ -56,6 +56,14 @@ def test_a_dry_start_says_so(capsys, project):
     assert out.startswith("'drill' is started as a dry run: run_")
 
 
+def test_what_ran_is_started_once_more_only_when_that_is_asked_for(capsys, project):
+    (project / "workflows" / "drill.yaml").write_text(DRILL.replace("if: false", "once_per: inputs.reason"))
+    start = ("start", "drill", "-i", "reason=drill")
+    hotwash(capsys, project, *start)
+    assert hotwash(capsys, project, *start)[1].startswith("'drill' already ran for this: run_")
+    assert hotwash(capsys, project, *start, "--again")[1].startswith("'drill' is started: run_")
+
+
 def test_a_bad_input_is_wrong_usage_and_named(capsys, project):
     code, _, err = hotwash(capsys, project, "start", "drill", "-i", "reason=reel")
     assert (code, err.strip()) == (exits.USAGE, "hotwash: 'reason' must be drill or real, not 'reel'")
