@@ -33,7 +33,7 @@ UID:away@example.com
 DTSTAMP:20260101T000000Z
 SUMMARY:Away
 DTSTART:20260301T000000Z
-DTEND:20260401T000000Z
+DTEND:20260331T000000Z
 END:VEVENT
 END:VCALENDAR
 """
@@ -137,11 +137,11 @@ class Example(World):
         """Give somebody of the roster."""
         return self.application.hub.directory.people.person(key)
 
-    def is_away(self, who: str) -> None:
-        """Fill somebody's calendar for the whole month."""
+    def is_away(self, who: str, *, until: int = 31) -> None:
+        """Fill somebody's calendar of March 2026, up to a day of it in UTC."""
         path = self.folder / "calendars" / f"{who}.ics"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(AWAY.replace("\n", "\r\n"), "utf-8")
+        path.write_text(AWAY.replace("20260331", f"202603{until:02}").replace("\n", "\r\n"), "utf-8")
 
     # --- what came of it ---------------------------------------------------------------------------------------------
 

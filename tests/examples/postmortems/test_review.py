@@ -23,6 +23,7 @@ async def test_a_review_is_booked_in_office_hours_for_those_who_took_part_and_no
     assert {person.id for person in review.attendees} >= {"ada"}
     assert example.in_office_hours(review.start)
     assert review.start.day > 2
+    assert example.effects("calendar.reschedule") == []
 
 
 async def test_the_owner_is_asked_half_an_hour_after_its_end_and_not_before(example):
@@ -109,3 +110,13 @@ async def test_where_nobody_owns_the_postmortem_the_lead_of_the_team_is_asked_or
     await example.move("3d")
     asked = [[text.partition(" held")[0] for text in example.asked(who, by="review")] for who in ("whit", "grace")]
     assert asked == [["Was the review of Login is slow"], ["Was the review of Something is slow"]]
+
+
+async def test_a_time_is_looked_for_within_six_working_days_of_the_end_and_of_the_answer(example):
+    example.is_away("ada", until=10)
+    await booked(example)
+    assert f"{example.reviews[0].start:%a %d}" == "Tue 10"
+    await after_the_review(example)
+    example.is_away("ada", until=18)
+    await example.answers("linus", "no")
+    assert f"{example.reviews[0].start:%a %d}" == "Wed 18"

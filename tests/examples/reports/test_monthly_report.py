@@ -24,6 +24,8 @@ async def test_the_report_gives_the_median_of_each_severity(example):
     text = await report(example)
     assert "| sev1 | 3 | – | – | 40 min |\n| sev2 | 1 | – | – | 10 min |" in text
     assert example.said("#sre")[0].startswith("Incidents of the last month: 4, median time to resolve 30 min: ")
+    assert "status: published\n" in text
+    assert "shared_with:\n- mary\n" in text
 
 
 async def test_it_says_what_came_of_them(example):

@@ -40,3 +40,17 @@ async def test_another_service_is_another_matter(example):
     await reopened(example, 2)
     await reopened(example, 2, service="search")
     assert example.tickets == {}
+
+
+async def test_the_problem_is_the_lead_s_of_the_service_s_team_or_of_sre(example):
+    await example.rewrite(
+        "people.yaml",
+        ("services:\n", "services:\n  web: {team: web}\n"),
+        ("teams:\n", "teams:\n  web: {lead: ada, members: [ada]}\n"),
+    )
+    await reopened(example, 3, service="web")
+    await reopened(example, 3, service="something")
+    assert [(ticket.service, ticket.assignee.id) for ticket in example.tickets.values()] == [
+        ("web", "ada"),
+        ("something", "grace"),
+    ]
