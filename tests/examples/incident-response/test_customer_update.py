@@ -180,3 +180,10 @@ async def test_one_person_alone_cannot_approve(example):
     await started(example)
     assert (example.asked("joan", by="customer-update"), told(example)) == ([], [])
     assert example.states("customer-update") == ["failed"]
+
+
+@pytest.mark.parametrize("state", ["investigating", "identified", "monitoring", "resolved"])
+async def test_each_state_that_an_entry_can_have_may_be_given(example, state):
+    await started(example, state=state)
+    await both_approve(example)
+    assert example.subjects("incident")[0].status_page.state == state
