@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from actions.providers.google_page import read
 from tests.google_credentials import ROBOT
 from tests.google_docs import DocsStandIn, MockAPIError
 
@@ -75,6 +76,22 @@ class GoogleStandIn:
         self.documents[number].update(list(requests))
         self._changed(number)
 
+    def fill_in(self, number: str, columns: list[str], *rows: Sequence[str]) -> None:
+        """Type rows into the empty ones of the table that has these columns, and add rows where there are too few."""
+        sheet = read(self.documents[number].get()).sheet(columns)
+        first = next((at for at, row in enumerate(sheet.rows) if not row[0].text), len(sheet.rows))
+        place = {"tableStartLocation": {"index": sheet.start}, "rowIndex": len(sheet.rows) - 1, "columnIndex": 0}
+        more = {"insertTableRow": {"tableCellLocation": place, "insertBelow": True}}
+        self.edit(number, *[more] * (first + len(rows) - len(sheet.rows)))
+        sheet = read(self.documents[number].get()).sheet(columns)
+        cells = [
+            (sheet.rows[at][column].start, text)
+            for at, row in enumerate(rows, first)
+            for column, text in enumerate(row)
+        ]
+        typed = [{"insertText": {"location": {"index": at}, "text": text}} for at, text in reversed(cells) if text]
+        self.edit(number, *typed)
+
     def trash(self, number: str) -> None:
         self.files[number]["trashed"] = True
         self._changed(number)
@@ -131,8 +148,8 @@ class GoogleStandIn:
         answer = self._answer(request.method, request.path, dict(request.query), body)
         if fault is not None:
             await self._hold(fault)
-            assert request.transport is not None
-            request.transport.abort()
+            if request.transport is not None:  # who asked may have been killed meanwhile
+                request.transport.abort()
         return answer
 
     async def _hold(self, fault: Fault) -> None:

@@ -20,6 +20,8 @@ from tests.standins.web import StandIn
 
 BOT = {"accountId": "bot", "accountType": "atlassian", "displayName": "Hotwash", "timeZone": "UTC"}
 ADA = {"accountId": "ada", "accountType": "atlassian", "displayName": "Ada", "emailAddress": "ada@example.com"}
+GRACE = {"accountId": "grace", "accountType": "atlassian", "displayName": "Grace", "emailAddress": "grace@example.com"}
+USERS = (ADA, GRACE)
 TODO = {"name": "To Do", "statusCategory": {"id": 2, "key": "new", "name": "To Do"}}
 DOING = {"name": "In Progress", "statusCategory": {"id": 4, "key": "indeterminate", "name": "In Progress"}}
 DONE = {"name": "Done", "statusCategory": {"id": 3, "key": "done", "name": "Done"}}
@@ -162,7 +164,7 @@ class JiraCloud(StandIn):
         return web.json_response({"permissions": found})
 
     async def _users(self, request: web.Request) -> web.Response:
-        return web.json_response([one for one in (ADA,) if one["emailAddress"] == request.query["query"]])
+        return web.json_response([one for one in USERS if one["emailAddress"] == request.query["query"]])
 
     async def _types(self, request: web.Request) -> web.Response:
         return web.json_response({"issueTypes": [{"id": "1", "name": "Task"}], "startAt": 0, "total": 1})
@@ -174,7 +176,7 @@ class JiraCloud(StandIn):
         given = (await request.json())["fields"]
         given.pop("issuetype")
         given.pop("project")
-        issue = self.add(given.pop("summary"), self.me, **given)
+        issue = self.add(given.pop("summary"), self.me, **_with_users(given))
         told = {"id": issue.id, "key": issue.key, "self": f"{self.url}{API}/issue/{issue.id}"}
         return web.json_response(told, status=201)
 
@@ -197,7 +199,7 @@ class JiraCloud(StandIn):
 
     async def _put(self, request: web.Request) -> web.Response:
         issue = self._found(request)
-        self.change(issue, self.me, **(await request.json())["fields"])
+        self.change(issue, self.me, **_with_users((await request.json())["fields"]))
         return web.Response(status=204)
 
     async def _transitions(self, request: web.Request) -> web.Response:
@@ -295,6 +297,12 @@ class JiraCloud(StandIn):
             return (state["status"]["statusCategory"]["key"] == "done") is (sign == "=")
         assert name == "project", part
         return bool(state["project"]["key"] == value)
+
+
+def _with_users(given: dict[str, Any]) -> dict[str, Any]:
+    """Give fields with their assignee as Jira shows a user that was named by the account's id."""
+    named = (given.get("assignee") or {}).get("accountId")
+    return {**given, **({"assignee": next(one for one in USERS if one["accountId"] == named)} if named else {})}
 
 
 def _field(id: str, name: str, *, required: bool = False, schema: dict[str, Any], **more: Any) -> dict[str, Any]:

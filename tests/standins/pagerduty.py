@@ -106,7 +106,8 @@ class PagerDutyAccount(StandIn):
         open_keys = [one["incident_key"] for one in self.incidents.values() if one["status"] != "resolved"]
         if given.get("incident_key") in open_keys:
             return self.error(400, "an incident with this key is open")
-        known = {name: given[name] for name in ("urgency", "incident_key", "priority") if name in given}
+        known = {name: given[name] for name in ("urgency", "incident_key") if name in given}
+        known["priority"] = P1 if given.get("priority") else None
         return web.json_response({"incident": self.add(given["title"], **known)}, status=201)
 
     async def _list(self, request: web.Request) -> web.Response:

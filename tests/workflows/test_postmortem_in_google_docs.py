@@ -97,21 +97,7 @@ def text_of(google):
 
 def fill_in(google, *rows):
     """Type rows into the action item table, as people do."""
-    number = the_document(google)
-    sheet = read(google.documents[number].get()).sheet(["what", "owner"])
-    empty = next((at for at, row in enumerate(sheet.rows) if not row[0].text), None)
-    place = {"tableStartLocation": {"index": sheet.start}, "rowIndex": len(sheet.rows) - 1, "columnIndex": 0}
-    first = len(sheet.rows) if empty is None else empty
-    more = [{"insertTableRow": {"tableCellLocation": place, "insertBelow": True}}] * (
-        first + len(rows) - len(sheet.rows)
-    )
-    google.edit(number, *more)
-    sheet = read(google.documents[number].get()).sheet(["what", "owner"])
-    cells = [
-        (sheet.rows[at][column].start, text) for at, row in enumerate(rows, first) for column, text in enumerate(row)
-    ]
-    typed = [{"insertText": {"location": {"index": at}, "text": text}} for at, text in reversed(cells) if text]
-    google.edit(number, *typed)
+    google.fill_in(the_document(google), ["what", "owner"], *rows)
 
 
 async def test_the_document_holds_what_is_known_of_the_incident(world, google):
