@@ -1,8 +1,9 @@
-"""An engine in a process of its own, under a clock that whoever started it moves: `python -m tests.life.engine_process`.
+"""An engine in a process of its own: `python -m tests.life.engine_process FOLDER INSTANT CLOCK`.
 
-Each line on stdin is an order as JSON, and each is answered with a line on stdout: `{"move": "3h"}` moves the clock,
-stopping wherever something falls due; `{"jump": "3d"}` moves it at once, as where the machine slept; `{"settle": true}` lets happen what can happen now. The clock's time stands in a
-file, so that those outside have the same time at each moment. It is served on 127.0.0.1 as `hotwash run` does it.
+Whoever started it moves its clock. Each line on stdin is an order as JSON, and is answered with a line on stdout:
+`{"move": "3h"}` stops wherever something falls due, `{"jump": "3d"}` does not, as where the machine slept, and
+`{"settle": true}` lets happen what can happen now. The clock's time stands in a file, so that those outside have the
+same at each moment. It is served on 127.0.0.1 as `hotwash run` does it.
 """
 
 from __future__ import annotations
@@ -39,20 +40,20 @@ async def live(folder: Path, start: datetime, told: Path) -> None:
     orders = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     clock = ToldClock(start, told)
-    async with World(folder, start, wiring.open_application, environ=os.environ, clock=clock) as world:
-        async with serving(world.application, "token", "127.0.0.1", 0) as address:
-            say({"address": address})
-            while line := await orders.readline():
-                order = json.loads(line)
-                if "move" in order:
-                    await world.move(order["move"])
-                elif "jump" in order:
-                    clock.move_to(clock.now() + parse_duration(order["jump"]).timedelta())
-                    await world.settle()
-                else:
-                    await world.settle()
-                say({"now": clock.now().isoformat(), "told": world.told})
-                world.told.clear()
+    async with (
+        World(folder, start, wiring.open_application, environ=os.environ, clock=clock) as world,
+        serving(world.application, "token", "127.0.0.1", 0) as address,
+    ):
+        say({"address": address})
+        while line := await orders.readline():
+            order = json.loads(line)
+            if "move" in order:
+                await world.move(order["move"])
+            elif "jump" in order:
+                clock.move_to(clock.now() + parse_duration(order["jump"]).timedelta())
+            await world.settle()
+            say({"now": clock.now().isoformat(), "told": world.told})
+            world.told.clear()
 
 
 def say(answer: object) -> None:

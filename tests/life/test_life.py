@@ -1,7 +1,7 @@
 """The whole life of an incident, from `/incident` in Slack to the action item that is closed two weeks later.
 
-The engine is a process of its own and is killed in the middle; Slack, Jira, Google Drive, Docs and Calendar are
-stand-ins on this machine that keep state. What they hold at the end is compared with what was to come of it.
+The engine is a process of its own and is killed in the middle. Slack, PagerDuty, Jira, Google Drive, Docs and Calendar
+are stand-ins on this machine that keep state; what they hold at the end is compared with what was to come of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,8 @@ connections:
     api: {drive}
     folder: {drafts}
     published: {published}
-  calendar: {{provider: google_calendar, credentials: "${{file:google.json}}", api: "{calendar}", subject: bot@example.com}}
-  bridge: {{provider: google_meet, credentials: "${{file:google.json}}", api: "{calendar}", subject: bot@example.com}}
+  calendar: {{provider: google_calendar, credentials: "${{file:google.json}}", api: "{calendar}"}}
+  bridge: {{provider: google_meet, credentials: "${{file:google.json}}", api: "{calendar}"}}
 use:
   {{chat: chat, ticket: tracker, document: docs, calendar: calendar, meeting: bridge, incident: pager, on_call: pager}}
 """
@@ -238,7 +238,7 @@ def write_project(folder: Path, life: Life) -> None:
 
 async def test_an_incident_is_followed_through_from_its_command_to_the_closed_action_item(life):
     await declare(life)
-    todo = await work_on_it(life)
+    await work_on_it(life)
     await resolve_and_kill(life)
     await publish(life)
     await two_weeks_pass(life)
@@ -263,7 +263,13 @@ async def test_an_incident_is_followed_through_from_its_command_to_the_closed_ac
     assert [(one.key, *told(one), sorted(one.remote)) for one in life.jira.issues.values()] == [
         ("OPS-1", "We need an alert on the queue", "Done", None, ["hotwash/pager:PINC001"]),
         ("OPS-2", "Alert on the queue", "Done", "Ada", [f"hotwash/docs:{life.document}", "hotwash/pager:PINC001"]),
-        ("OPS-3", "Rehearse the rollback", "To Do", "Grace", [f"hotwash/docs:{life.document}", "hotwash/pager:PINC001"]),
+        (
+            "OPS-3",
+            "Rehearse the rollback",
+            "To Do",
+            "Grace",
+            [f"hotwash/docs:{life.document}", "hotwash/pager:PINC001"],
+        ),
     ]
     review, bridge = sorted(life.calendar.events.values(), key=lambda event: event["summary"], reverse=True)
     assert (review["summary"], review["start"]["dateTime"], [guest["email"] for guest in review["attendees"]]) == (
@@ -320,8 +326,8 @@ async def declare(life: Life) -> None:
     await life.move("2m")
 
 
-async def work_on_it(life: Life) -> str:
-    """Let people talk, name a commander, mistype, note, and mark what is to be done; give that message."""
+async def work_on_it(life: Life) -> None:
+    """Let people talk, name a commander, mistype, note, and mark what is to be done."""
     await life.writes(ROOM, "Orders pile up since 08:50", by="UGRACE")
     await life.move("3m")
     ts = await life.writes(ROOM, "Rolling back chekout")
@@ -339,7 +345,6 @@ async def work_on_it(life: Life) -> str:
         at = f"{life.engine.now().timestamp():.6f}"
         await life.event("reaction_added", id=event, user=by, reaction="white_check_mark", event_ts=at, **about)
     await life.move("30m")
-    return todo
 
 
 async def resolve_and_kill(life: Life) -> None:
