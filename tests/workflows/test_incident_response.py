@@ -111,6 +111,17 @@ async def test_the_channel_is_archived_on_the_seventh_day_after_the_last_change_
     assert world.state == "finished"
 
 
+async def test_the_channel_stays_while_something_is_left_to_do(world):
+    await world.declare()
+    await world.does("ada", "create_ticket", title="Alert on depth", incident="INC-1")
+    await world.does("ada", "resolve_incident", incident="INC-1")
+    await world.move("15d")
+    assert "archived_at" not in world.channel()
+    await world.does("ada", "close_ticket", ticket="HW-1")
+    await world.move("7d")
+    assert "archived_at" in world.channel()
+
+
 async def test_an_incident_that_is_open_for_weeks_keeps_its_channel(world):
     await world.declare()
     await world.move("30d")

@@ -147,3 +147,15 @@ async def test_what_is_published_ends_the_chase_and_only_a_new_row_is_filed_late
     fill_in(google, ("Test the restore", "@grace", ""))
     await world.move("6m")
     assert sorted(one.title for one in world.subjects("ticket")) == ["Alert on depth", "Test the restore"]
+
+
+async def test_a_row_that_cannot_be_filed_keeps_no_other_from_it_and_its_owner_hears_of_it(world, google):
+    await resolved(world)
+    fill_in(google, ("Alert on depth", "@ada", ""), ("Too long " * 60, "@grace", ""))
+    google.move(the_document(google), google.published)
+    await world.move("6m")
+    assert [one.title for one in world.subjects("ticket")] == ["Alert on depth"]
+    assert "| Alert on depth | @ada |  | HW-1 |\n" in text_of(google)
+    (nudge,) = [one for one in world.effects("chat.nudge") if "Not filed from" in one["inputs"]["text"]]
+    assert (nudge["inputs"]["to"].id, "Too long Too long" in nudge["inputs"]["text"]) == ("ada", True)
+    assert [run["state"] for run in world.runs("action-items")] == ["finished"]
