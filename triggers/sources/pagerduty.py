@@ -44,7 +44,10 @@ class PagerDutyWebhook(Options):
           webhook_secret: ${PAGERDUTY_WEBHOOK_SECRET}
     """
 
-    webhook_secret: Secrets = Field(description="The subscription's secret, or a list of two while it is replaced.")
+    webhook_secret: Secrets | None = Field(
+        default=None,
+        description="The subscription's secret, or a list of two while it is replaced; without, none come in.",
+    )
     accounts: list[str] = Field(default=[], description="Ids of users and integrations of PagerDuty that are our own.")
 
 
@@ -65,7 +68,7 @@ class PagerDutyWebhooks:
     """Take in what one webhook subscription of PagerDuty posts."""
 
     def __init__(self, options: PagerDutyWebhook, connection: Connection, provider: Vendor) -> None:
-        self._secrets = options.webhook_secret
+        self._secrets = options.webhook_secret or ()
         self._own = frozenset(options.accounts)
         self._vendor = provider
 
@@ -73,8 +76,11 @@ class PagerDutyWebhooks:
         """Accept a body that one of our secrets has signed.
 
         Raises:
-            Unauthorized: the signature is missing, of another scheme, or made with another secret.
+            Unauthorized: the signature is missing, of another scheme, or made with another secret; or there is none to
+                compare it with.
         """
+        if not self._secrets:
+            raise Unauthorized("this connection has no 'webhook_secret', so it takes no webhooks")
         listed = [part.strip() for part in header(headers, _SIGNATURE).split(",")]
         given = [part.removeprefix("v1=") for part in listed if part.startswith("v1=")]
         if not given:

@@ -129,3 +129,9 @@ def test_webhooks_without_a_secret_are_said_to_be_refused(capsys, tmp_path, vend
     cli.run(["doctor", "-C", str(tmp_path)])
     told = "webhooks come in at /hooks/tracker, and are refused until 'webhook_secret' is set"
     assert told in capsys.readouterr().out
+
+
+def test_a_pager_that_only_says_who_is_on_call_works_without_a_webhook_secret(doctor, vendor):
+    code, out, _ = doctor(f"token: '${{KEY}}', email: hotwash@example.com, api: '{vendor}'")
+    assert (code, out.splitlines()[0]) == (exits.OK, "pager  works")
+    assert "webhooks come in at /hooks/pager, and are refused until 'webhook_secret' is set" in out
