@@ -138,6 +138,7 @@ class Said:
     files: tuple[Attachment, ...] = ()
     reactions: Mapping[str, tuple[Person, ...]] = field(default_factory=dict)  #: who reacted, by the emoji's name
     own: bool = False  #: whether we wrote it
+    pinned: bool = False  #: to its channel
     kind: str = "message"  #: else what the chat says happened: `channel_join`, `channel_topic`, …
 
 

@@ -44,6 +44,7 @@ class Workspace:
         self.messages: dict[str, list[dict[str, Any]]] = {}
         self.channels: dict[str, dict[str, Any]] = {}
         self.pins: list[tuple[str, str]] = []
+        self.pinned: dict[tuple[str, str], tuple[str, int]] = {}  #: by whom and when, where it was not the app
         self.bookmarks: dict[str, list[dict[str, Any]]] = {}
         self.users = [user("UADA", "Ada", "ada@example.com"), user("UGRACE", "Grace", "grace@example.com")]
         self.shown: list[dict[str, Any]] = []
@@ -72,6 +73,11 @@ class Workspace:
             first |= {"thread_ts": thread, "reply_count": first.get("reply_count", 0) + 1, "latest_reply": ts}
             messages[-1]["thread_ts"] = thread
         return ts
+
+    def pin(self, room: str, ts: str, *, by: str) -> None:
+        """Let somebody pin a message."""
+        self.pins.append((room, ts))
+        self.pinned[room, ts] = (by, self._seconds())
 
     async def handle(self, request: web.Request) -> web.Response:
         method = request.match_info["method"]
@@ -126,7 +132,11 @@ class Workspace:
     def conversations_history(self, given: dict[str, Any]) -> dict[str, Any]:
         kept = self.messages.get(given["channel"], [])
         first = [one for one in kept if one.get("thread_ts", one["ts"]) == one["ts"]]
-        return self._page([one for one in first if one["ts"] > given["oldest"]], given)
+        found = [one for one in first if one["ts"] > given["oldest"]]
+        room = given["channel"]
+        return self._page(
+            [{**one, "pinned_to": [room]} if (room, one["ts"]) in self.pins else one for one in found], given
+        )
 
     def conversations_replies(self, given: dict[str, Any]) -> dict[str, Any]:
         kept = self.messages.get(given["channel"], [])
@@ -203,6 +213,16 @@ class Workspace:
             raise Refused("already_pinned")
         self.pins.append(pin)
         return {}
+
+    def pins_list(self, given: dict[str, Any]) -> dict[str, Any]:
+        pins = [(pin, *self.pinned.get(pin, (BOT, self._seconds()))) for pin in self.pins]
+        return {
+            "items": [
+                {"type": "message", "channel": room, "message": {"ts": ts}, "created": created, "created_by": by}
+                for (room, ts), by, created in pins
+                if room == given["channel"]
+            ]
+        }
 
     def bookmarks_list(self, given: dict[str, Any]) -> dict[str, Any]:
         return {"bookmarks": self.bookmarks.get(self._channel(given)["id"], [])}

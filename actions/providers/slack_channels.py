@@ -240,6 +240,7 @@ class SlackChannels(SlackPeople):
                 for one in _mappings(raw.get("reactions"))
             },
             own=self._web.is_us(raw),
+            pinned=channel in _listed(raw.get("pinned_to")),
             kind=str(raw.get("subtype") or ("bot_message" if raw.get("bot_id") else "message")),
         )
 
@@ -257,6 +258,17 @@ class SlackChannels(SlackPeople):
             if raw.get("reply_count") and str(raw.get("latest_reply") or wanted) >= wanted:
                 async for answer in self._answers(room, raw["ts"], wanted):
                     yield answer
+
+    async def pins(self, channel: str) -> Mapping[str, tuple[Person | None, datetime]]:
+        """Give who pinned each message of a channel, and when; what we pinned ourselves is left out."""
+        room = await self._id_of(channel)
+        ourselves = (await self._web.ourselves()).get("user_id")
+        pinned: dict[str, tuple[Person | None, datetime]] = {}
+        for one in _mappings((await self._web.call("pins.list", channel=room)).get("items")):
+            message, at, by = one.get("message"), instant(one.get("created")), one.get("created_by")
+            if isinstance(message, Mapping) and at is not None and by != ourselves:
+                pinned[f"{room}/{message.get('ts')}"] = self.user(by), at
+        return pinned
 
     async def _answers(self, room: str, thread: str, since: str) -> AsyncIterator[Said]:
         pages = self._web.pages(

@@ -32,6 +32,7 @@ _READS = frozenset(
         "conversations.list",
         "conversations.members",
         "conversations.replies",
+        "pins.list",
         "users.list",
         "users.lookupByEmail",
     }

@@ -80,6 +80,10 @@ async def test_a_missed_stretch_is_asked_for(chat):
     assert [said.at.year for said in [one async for one in chat.history("C012AB3CD", since)]]
 
 
+async def test_pins_are_asked_for(chat):
+    assert await chat.pins("C012AB3CD") is not None
+
+
 async def test_all_users_are_read(chat):
     await chat._directory.read(datetime(2026, 1, 1, tzinfo=UTC))
     assert chat._directory.by_id
@@ -117,6 +121,7 @@ BEARER = {"Authorization": "Bearer xoxb-1"}
         ("conversations.info", {"include_num_members": "perhaps"}),
         ("conversations.members", {"limit": "many"}),
         ("pins.add", {"timestamp": "1.2"}),
+        ("pins.list", {}),
         ("users.list", {"limit": "many"}),
         ("views.open", {"view": "{}"}),
     ],

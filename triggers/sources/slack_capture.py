@@ -81,8 +81,7 @@ class Capture:
             return [self.reaction(incident, message, name, by, at, id), *self.mark(incident, message, name, by, at)]
         if kind in ("pin_added", "pin_removed"):
             message = message_of(event.get("item"))
-            entry = Entry(at, "pinned a message", "pin", by, self.vendor.link(message), f"{message}/pin", message)
-            return [_fact(incident, replace(entry, withdrawn=at) if kind == "pin_removed" else entry, by, id)]
+            return [self.pin(incident, message, by, at, id, withdrawn=at if kind == "pin_removed" else None)]
         word = "join" if kind == "member_joined_channel" else "leave"
         return [self._came_or_went(incident, channel, word, by, at)]
 
@@ -119,6 +118,20 @@ class Capture:
         key = reaction_key(message, name, by)
         entry = Entry(at, f"reacted with :{name}:", "reaction", by, None, key, message, None, withdrawn, marks)
         return _fact(incident, entry, by, id)
+
+    def pin(
+        self,
+        incident: Incident,
+        message: str,
+        by: Person | None,
+        at: datetime,
+        id: str | None,
+        *,
+        withdrawn: datetime | None = None,
+    ) -> Fact:
+        """Give the fact that somebody pinned a message, or took that back."""
+        url, key = self.vendor.link(message), pin_key(message)
+        return _fact(incident, Entry(at, "pinned a message", "pin", by, url, key, message, withdrawn=withdrawn), by, id)
 
     def mark(
         self, incident: Incident, message: str, name: str, by: Person | None, at: datetime, entry: Entry | None = None
@@ -222,6 +235,11 @@ def stamp(value: Any, what: str) -> datetime:
 def reaction_key(message: str, name: str, by: Person | None) -> str:
     """Give the id of a reaction's entry."""
     return f"{message}/{name}/{name_of(by)}"
+
+
+def pin_key(message: str) -> str:
+    """Give the id of a pin's entry."""
+    return f"{message}/pin"
 
 
 def name_of(person: Person | None) -> str:

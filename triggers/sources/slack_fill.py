@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 
 from engine.capabilities import Changes, Said
 from engine.domain import Entry, Incident
-from engine.plugins import ActionError, Connection, Fact, RetryLater
-from triggers.sources.slack_capture import Capture, reaction_key
+from engine.plugins import ActionError, Connection, ConnectionBroken, Fact, RetryLater
+from triggers.sources.slack_capture import Capture, pin_key, reaction_key
 from triggers.sources.slack_vendor import Vendor
 
 #: So many facts are written at once: others want to write, too.
@@ -90,16 +90,42 @@ class Fill:
         declared = (incident.declared_at or now - FOLLOWED) - _SKEW
         start = max(declared, datetime.fromisoformat(since) - _OVERLAP) if since is not None else declared
         known = _Known.of(self.connection.record.captured(incident.id))
-        seen: set[str | None] = set()
+        seen: dict[str | None, Said] = {}
         oldest = now
         async for said in self.vendor.history(str(incident.channel), start):
-            seen.add(said.id)
+            seen[said.id] = said
             oldest = min(oldest, said.at)
             for fact in self._of(said, incident, known, now):
                 yield fact
         for entry in known.entries.values():  # what is older than the history reaches has not been deleted
             if entry.kind == "message" and entry.withdrawn is None and entry.id not in seen and entry.at >= oldest:
                 yield self.capture.deleted(incident, entry, now)
+        for fact in await self._pins(incident, seen.values(), known, now):
+            yield fact
+
+    async def _pins(self, incident: Incident, seen: Iterable[Said], known: _Known, now: datetime) -> list[Fact]:
+        """Give which messages were pinned, or are so no more, as nobody knows yet.
+
+        Messages do not say who pinned them: that is asked for where one has a pin that is new.
+        """
+        facts, fresh = list[Fact](), list[str]()
+        for said in seen:
+            entry = known.entries.get(pin_key(said.id))
+            there = entry is not None and entry.withdrawn is None
+            if said.pinned and not there:
+                fresh.append(said.id)
+            elif entry is not None and there and not said.pinned:
+                facts.append(self.capture.pin(incident, said.id, entry.by, entry.at, None, withdrawn=now))
+        try:
+            pins = await self.vendor.pins(str(incident.channel)) if fresh else {}
+        except (ActionError, ConnectionBroken) as error:  # what else the channel says is read all the same
+            self.connection.say(f"the pins of {incident.key} cannot be read: {error}")
+            return facts
+        for message in fresh:
+            if message in pins:
+                by, at = pins[message]
+                facts.append(self.capture.pin(incident, message, by, at, f"{message}/pin/{at.isoformat()}"))
+        return facts
 
     def _of(self, said: Said, incident: Incident, known: _Known, now: datetime) -> Iterator[Fact]:
         """Give what is not known yet of a message."""

@@ -33,6 +33,9 @@ class Vendor(Protocol):
     def history(self, channel: str, since: datetime) -> AsyncIterator[Said]:
         """Yield what was written in a channel since an instant, in threads too."""
 
+    async def pins(self, channel: str) -> Mapping[str, tuple[Person | None, datetime]]:
+        """Give who pinned each message of a channel, and when; what we pinned ourselves is left out."""
+
     async def said(self, message: str) -> Said | None:
         """Give one message by its id, also one in a thread; None where there is none any more."""
 

@@ -91,6 +91,46 @@ async def test_an_old_message_that_was_edited_while_we_were_down_is_found(slack)
     assert slack.captured() == ["the queue is full (edited)"]
 
 
+async def test_a_pin_that_was_missed_is_there_once_with_who_and_when(slack):
+    ts = await slack.writes("C9", "the queue is full")
+    await down(slack)
+    slack.desk.pin("C9", ts, by="UGRACE")
+    await slack.world.restart()
+    (pin,) = [one for one in slack.timeline() if one.kind == "pin"]
+    assert (pin.text, pin.by.id, pin.at) == ("pinned a message: “the queue is full”", "grace", slack.world.now)
+    pinned = {"type": "message", "channel": "C9", "message": {"ts": ts}}
+    await slack.event("pin_added", user="UGRACE", channel_id="C9", item=pinned, event_ts=f"{pin.at.timestamp():.6f}")
+    await slack.world.restart()
+    assert slack.captured() == ["the queue is full", "pinned a message: “the queue is full”"]
+
+
+async def test_a_pin_that_was_heard_is_not_asked_for_again_and_its_end_is_found(slack):
+    ts = await slack.writes("C9", "the queue is full")
+    slack.desk.pin("C9", ts, by="UGRACE")
+    pinned = {"type": "message", "channel": "C9", "message": {"ts": ts}}
+    await slack.event("pin_added", user="UGRACE", channel_id="C9", item=pinned, event_ts="1772442060.000000")
+    await down(slack)
+    await slack.world.restart()
+    assert "pins.list" not in slack.desk.calls
+    slack.desk.pins.clear()
+    await down(slack)
+    await slack.world.restart()
+    assert slack.captured()[-1] == "pinned a message: “the queue is full” (taken back)"
+
+
+async def test_what_the_app_pinned_itself_is_no_entry_and_pins_that_cannot_be_read_hold_nothing_up(slack):
+    first = await slack.writes("C9", "the queue is full")
+    slack.desk.pins.append(("C9", first))
+    await slack.world.restart()
+    assert slack.captured() == ["the queue is full"]
+    await down(slack)
+    slack.desk.pin("C9", slack.desk.writes("C9", "draining it"), by="UGRACE")
+    slack.desk.bad["pins.list"] = [error("missing_scope", needed="pins:read")]
+    await slack.world.restart()
+    assert slack.captured() == ["the queue is full", "draining it"]
+    assert any("the pins of INC-1 cannot be read" in sentence for _, sentence in slack.world.told)
+
+
 async def test_a_mark_that_was_missed_is_told_once(slack):
     ts = await slack.writes("C9", "add an index")
     await down(slack)
