@@ -13,7 +13,7 @@ from engine.reports.runs import STATES, held
 from engine.reports.values import cut, iso, read
 from engine.reports.veil import Veil, without_details
 from engine.runs import slots
-from engine.runs.state import DIGESTS
+from engine.runs.state import DIGESTS, OPERATION
 from engine.store.codec import micros
 
 #: What is due for longer than this is late.
@@ -24,6 +24,12 @@ RECENT = timedelta(days=7)
 MOST = 10
 
 _GOING_ON = "'running', 'waiting', 'held', 'needs_decision'"
+
+#: Runs that failed. What a person asked for is left out where the refusal was the answer: then nobody was told besides.
+_FAILED = (
+    f"state = 'failed' AND ended >= ? AND (version != '{OPERATION}' OR EXISTS"
+    " (SELECT 1 FROM effects e WHERE e.run = runs.id AND e.path != e.action))"
+)
 
 
 def status(
@@ -63,9 +69,7 @@ def status(
         "queued_count": _count(reader, "SELECT count(*) FROM waits WHERE kind = 'turn'"),
         "held_count": _count(reader, "SELECT count(*) FROM runs WHERE state = 'held'"),
         "failed": veil.over(_failed(reader, micros(now - RECENT)), subject=None, error=without_details),
-        "failed_count": _count(
-            reader, "SELECT count(*) FROM runs WHERE state = 'failed' AND ended >= ?", micros(now - RECENT)
-        ),
+        "failed_count": _count(reader, f"SELECT count(*) FROM runs WHERE {_FAILED}", micros(now - RECENT)),
         "questions": veil.over(_questions(reader), text=None),
         "digests": _digests(reader),
         "connections": _connections(reader, connections or {}),
@@ -245,7 +249,7 @@ def _pauses(reader: sqlite3.Connection) -> list[dict[str, Any]]:
 
 def _failed(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:
     rows = reader.execute(
-        "SELECT uid, workflow, dry, subject, error, ended FROM runs WHERE state = 'failed' AND ended >= ?"
+        f"SELECT uid, workflow, dry, subject, error, ended FROM runs WHERE {_FAILED}"
         " ORDER BY ended DESC LIMIT ?",
         (since, MOST),
     ).fetchall()

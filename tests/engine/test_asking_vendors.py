@@ -139,6 +139,28 @@ async def test_what_the_vendor_refuses_is_said_to_who_asked_and_to_nobody_else(e
         assert (world.said, world.events("workflow.failed")) == ([], [])
 
 
+async def test_what_was_refused_at_once_is_not_among_what_failed(engine):
+    tracker = Tracker()
+    tracker.fault = ActionError("the project OPS is not there")
+    async with engine("", project=PROJECT, providers={"tracker": tracker}) as world:
+        with pytest.raises(Refused):
+            await ask(world)
+        found = reports.status(world.application.reader, world.now)
+        assert (world.state, found["failed"], found["failed_count"]) == ("failed", [], 0)
+
+
+async def test_what_was_refused_when_nobody_waited_any_more_is_among_what_failed(engine):
+    tracker = Tracker()
+    tracker.fault = RetryLater("the tracker has trouble", after=120)
+    async with engine("", project=PROJECT, providers={"tracker": tracker}) as world:
+        with pytest.raises(NotYet):
+            await ask(world)
+        tracker.fault = ActionError("the project OPS is not there")
+        await world.move("5m")
+        found = reports.status(world.application.reader, world.now)
+        assert ([one["run"] for one in found["failed"]], found["failed_count"]) == ([world.runs()[-1]["uid"]], 1)
+
+
 async def test_a_vendor_in_trouble_is_asked_again_by_a_due_row(engine):
     tracker = Tracker()
     tracker.fault = RetryLater("the tracker has trouble", after=120)
