@@ -64,6 +64,7 @@ class PagerDutyOptions(Options):
           provider: pagerduty
           token: ${PAGERDUTY_TOKEN}
           email: hotwash@example.com
+          service: Checkout
           webhook_secret: ${PAGERDUTY_WEBHOOK_SECRET}
           severity: {P1: sev1, P2: sev2, P3: sev3}
     """
@@ -81,7 +82,11 @@ class PagerDutyOptions(Options):
         default=None,
         description="Schedule, escalation policy or service, by name or id, that is asked where a target has none.",
     )
-
+    service: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Service, by name or id, on which an incident is declared that names none.",
+    )
     severity: dict[str, str] = Field(
         default={},
         description="Severity by the name of PagerDuty's priority. Without a priority that is named here the urgency "
@@ -216,10 +221,20 @@ class PagerDutyApi(PagerDutyRecords):
             return skewed
         if self._options.email is None:
             return "it has no 'email', so it can read and not write"
-        async for user in self._api().pages("/users", "users", {"query": self._options.email}):
-            if _text(user.get("email")) == self._options.email:
-                return None
-        return f"no user of PagerDuty has the e-mail address '{self._options.email}'"
+        if not await self._has_user(self._options.email):
+            return f"no user of PagerDuty has the e-mail address '{self._options.email}'"
+        if self._options.service is not None and not await self._has_service(self._options.service):
+            return f"'service' of the connection: no service of PagerDuty is called '{self._options.service}'"
+        return None
+
+    async def _has_user(self, email: str) -> bool:
+        users = self._api().pages("/users", "users", {"query": email})
+        return any([_text(user.get("email")) == email async for user in users])
+
+    async def _has_service(self, name: str) -> bool:
+        if _ID.fullmatch(name):
+            return await self._api().get(f"/services/{name}") is not None
+        return await self._service_called(name) is not None
 
     async def aclose(self) -> None:
         """Close the session."""
@@ -311,13 +326,17 @@ class PagerDutyApi(PagerDutyRecords):
         started_at: datetime | None,
         effect: Effect,
     ) -> Incident:
-        """Open an incident on the first of `services`; the effect's identity is its `incident_key`."""
-        if not services:
-            raise ActionError("PagerDuty keeps no incident without a service: name one in 'services'")
+        """Open an incident on the first of `services`, else on the connection's; its `incident_key` is the effect's."""
+        service = services[0] if services else self._options.service
+        if service is None:
+            raise ActionError(
+                "PagerDuty keeps no incident without a service: name one in 'services', or one for all that name none"
+                f" in 'service' of connection '{self._connection}'"
+            )
         incident: dict[str, Any] = {
             "type": "incident",
             "title": title,
-            "service": {"id": await self._service(services[0]), "type": "service_reference"},
+            "service": {"id": await self._service(service), "type": "service_reference"},
             "incident_key": effect.token,
             "urgency": "high" if severity in _URGENT else "low",
         }
@@ -448,10 +467,16 @@ class PagerDutyApi(PagerDutyRecords):
     async def _service(self, name: str) -> str:
         if _ID.fullmatch(name):
             return name
+        found = await self._service_called(name)
+        if found is None:
+            raise ActionError(f"PagerDuty has no service called '{name}'")
+        return found
+
+    async def _service_called(self, name: str) -> str | None:
         async for one in self._api().pages("/services", "services", {"query": name}):
             if str(one.get("name")).casefold() == name.casefold():
                 return _id(one)
-        raise ActionError(f"PagerDuty has no service called '{name}'")
+        return None
 
     def _told(self, event: str, raw: Mapping[str, Any], effect: Effect) -> Incident:
         """Give the incident, and let the next step see what the effect changed."""

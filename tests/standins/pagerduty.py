@@ -41,6 +41,9 @@ class PagerDutyAccount(StandIn):
             web.get("/incidents/{id}/log_entries", self._log),
             web.get("/priorities", self._priorities),
             web.get("/services", self._services),
+            web.get("/services/{id}", self._service),
+            web.get("/abilities", self._abilities),
+            web.get("/users", self._users),
             web.get("/escalation_policies", self._policies),
             web.get("/schedules", self._schedules),
             web.get("/oncalls", self._who),
@@ -108,6 +111,7 @@ class PagerDutyAccount(StandIn):
             return self.error(400, "an incident with this key is open")
         known = {name: given[name] for name in ("urgency", "incident_key") if name in given}
         known["priority"] = P1 if given.get("priority") else None
+        known["service"] = {**given["service"], "summary": SERVICE["summary"]}
         return web.json_response({"incident": self.add(given["title"], **known)}, status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -141,6 +145,17 @@ class PagerDutyAccount(StandIn):
 
     async def _services(self, request: web.Request) -> web.Response:
         return self._named(request, "services", {**SERVICE, "escalation_policy": self.policy})
+
+    async def _service(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] != SERVICE["id"]:
+            raise web.HTTPNotFound
+        return web.json_response({"service": {**SERVICE, "escalation_policy": self.policy}})
+
+    async def _abilities(self, request: web.Request) -> web.Response:
+        return web.json_response({"abilities": []})
+
+    async def _users(self, request: web.Request) -> web.Response:
+        return self._paged(request, "users", [{**HOTWASH, "email": "hotwash@example.com"}])
 
     async def _policies(self, request: web.Request) -> web.Response:
         return self._named(request, "escalation_policies", {**POLICY, "name": "Default"})

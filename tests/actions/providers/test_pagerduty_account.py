@@ -9,7 +9,7 @@ import pytest
 
 from actions.providers.pagerduty import PagerDuty
 from engine.domain import Entry, Person
-from engine.plugins import OURSELVES, ConnectionBroken, RetryLater
+from engine.plugins import OURSELVES, ActionError, ConnectionBroken, RetryLater
 from tests.fakes import MONDAY, FakeClock, FakeConnection, an_effect
 from tests.standins.pagerduty import POLICY, PagerDutyAccount
 
@@ -29,11 +29,25 @@ async def account(clock):
 
 
 @pytest.fixture
-async def pager(account, clock):
-    options = PagerDuty.options(token="t", email="hotwash@example.com", api=account.url, severity={"P1": "sev1"})
-    pager = PagerDuty.build(options, FakeConnection(Path(), "pager", clock))
-    yield pager
-    await pager.aclose()
+async def connected(account, clock):
+    """Give what builds the provider, with more options than it needs."""
+    built = []
+
+    def build(**more):
+        options = PagerDuty.options(
+            token="t", email="hotwash@example.com", api=account.url, severity={"P1": "sev1"}, **more
+        )
+        built.append(PagerDuty.build(options, FakeConnection(Path(), "pager", clock)))
+        return built[-1]
+
+    yield build
+    for one in built:
+        await one.aclose()
+
+
+@pytest.fixture
+def pager(connected):
+    return connected()
 
 
 def shift(user, level, start, end, schedule=PRIMARY):
@@ -106,6 +120,41 @@ async def test_of_a_very_long_log_the_newest_lines_are_read(pager, account):
 async def test_the_log_of_an_incident_that_is_gone_is_told(pager):
     with pytest.raises(Exception, match="GET /incidents/PGONE01/log_entries with 404"):
         await pager.log("pager:PGONE01")
+
+
+# --- what is declared ------------------------------------------------------------------------------------------------
+
+
+async def declare(pager, *services):
+    given = {"labels": (), "drill": False, "private": False, "summary": None, "started_at": None}
+    return await pager.declare("Slow", severity="sev2", services=services, effect=an_effect(), **given)
+
+
+@pytest.mark.parametrize("service", ["Checkout", "checkout", "PSERVIC"])
+async def test_an_incident_that_names_no_service_is_declared_on_that_of_the_connection(connected, account, service):
+    await declare(connected(service=service))
+    assert account.incidents["PINC001"]["service"]["id"] == "PSERVIC"
+
+
+async def test_a_service_that_is_named_counts_before_that_of_the_connection(connected, account):
+    await declare(connected(service="PANOTHER"), "Checkout")
+    assert account.incidents["PINC001"]["service"]["id"] == "PSERVIC"
+
+
+async def test_without_any_service_it_is_said_where_one_can_be_named(pager):
+    with pytest.raises(ActionError, match="name one in 'services', or .* 'service' of connection 'pager'"):
+        await declare(pager)
+
+
+@pytest.mark.parametrize("service", [None, "Checkout", "PSERVIC"])
+async def test_a_connection_whose_service_is_there_works(connected, service):
+    assert await connected(service=service).check() is None
+
+
+@pytest.mark.parametrize("service", ["Chekout", "PANOTHER"])
+async def test_a_service_of_the_connection_that_is_not_there_is_told(connected, service):
+    told = f"'service' of the connection: no service of PagerDuty is called '{service}'"
+    assert await connected(service=service).check() == told
 
 
 # --- what is changed -------------------------------------------------------------------------------------------------

@@ -118,6 +118,12 @@ def test_a_part_of_a_family_can_be_had_alone(hotwash, tmp_path):
     assert (config.use["document"], config.use["calendar"]) == ("docs", "ics")
 
 
+def test_what_pagerduty_declares_incidents_on_is_to_be_filled_in(hotwash, tmp_path):
+    hotwash("init", "--with", "pagerduty")
+    (line,) = [one for one in (tmp_path / "hotwash.yaml").read_text().splitlines() if one.startswith("    service:")]
+    assert line.endswith("# yours")
+
+
 @pytest.mark.parametrize("given", ["slak", "slack,slak"])
 def test_an_unknown_name_gets_the_nearest_and_nothing_is_written(hotwash, tmp_path, given):
     code, _, err = hotwash("init", "--with", given)
