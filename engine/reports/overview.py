@@ -249,8 +249,7 @@ def _pauses(reader: sqlite3.Connection) -> list[dict[str, Any]]:
 
 def _failed(reader: sqlite3.Connection, since: int) -> list[dict[str, Any]]:
     rows = reader.execute(
-        f"SELECT uid, workflow, dry, subject, error, ended FROM runs WHERE {_FAILED}"
-        " ORDER BY ended DESC LIMIT ?",
+        f"SELECT uid, workflow, dry, subject, error, ended FROM runs WHERE {_FAILED} ORDER BY ended DESC LIMIT ?",
         (since, MOST),
     ).fetchall()
     return [

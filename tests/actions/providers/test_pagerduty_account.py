@@ -142,7 +142,7 @@ async def test_a_service_that_is_named_counts_before_that_of_the_connection(conn
 
 
 async def test_without_any_service_it_is_said_where_one_can_be_named(pager):
-    with pytest.raises(ActionError, match="name one in 'services', or .* 'service' of connection 'pager'"):
+    with pytest.raises(ActionError, match=r"name one in 'services', or .* in 'service' of connection 'pager'"):
         await declare(pager)
 
 
