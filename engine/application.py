@@ -103,8 +103,8 @@ class Application:
         self.disabled.pop(name, None)
         if self.started and hasattr(provider, "astart"):
             await provider.astart()
-        if hasattr(source or provider, "changes") and name in self.polls.watching:
-            self.polls.watching[name] = source if hasattr(source, "changes") else provider
+        if name in self.polls.watching:
+            self.polls.take_over(name, provider if hasattr(provider, "changes") else source)
         self.tell("connection.renewed", f"{name} has new credentials", connection=name)
         self.hub.connections.look_soon(name)
         self.keep(asyncio.create_task(self._close(name, old), name=f"close {name}"))

@@ -108,6 +108,7 @@ class Polls:
     _polls: dict[str, _Poll] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _hearing: dict[str, asyncio.Task[None]] = field(default_factory=dict)  #: whoever wakes us up, by connection
     _looking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _again: set[str] = field(default_factory=set)  #: connections to look at once more when the look has ended
     _watched: set[str] = field(default_factory=set)
@@ -118,13 +119,27 @@ class Polls:
         now = self.hub.clock.now()
         for name, provider in self.watching.items():
             self._polls[f"connection/{name}"] = _Poll(f"connection/{name}", now, now, connection=name)
-            if hasattr(provider, "watch"):
-                self._watched.add(name)
-                self._tasks.append(asyncio.create_task(self._watch(name, provider), name=f"watch {name}"))
+            self._hear(name, provider)
         self._wake.set()
 
+    def take_over(self, name: str, provider: Any) -> None:
+        """Ask a connection's new provider in place of the one before, at once, and let it wake us up."""
+        self.watching[name] = provider
+        if self._tasks:  # else `start` does the rest
+            self._hear(name, provider)
+            self.look_now(name)
+
+    def _hear(self, name: str, provider: Any) -> None:
+        """Let a connection's provider wake us up, if it does so, and no former one."""
+        self._watched.discard(name)
+        if name in self._hearing:
+            self._hearing.pop(name).cancel()
+        if hasattr(provider, "watch"):
+            self._watched.add(name)
+            self._hearing[name] = asyncio.create_task(self._watch(name, provider), name=f"watch {name}")
+
     async def stop(self) -> None:
-        tasks = [*self._tasks, *self._looking.values()]
+        tasks = [*self._tasks, *self._hearing.values(), *self._looking.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -104,6 +104,15 @@ async def test_a_token_whose_file_changed_is_used_without_a_restart(rotating):
         assert [vendor.tokens[0], vendor.tokens[-1]] == ["Bearer the-first-token", "Bearer the-second-token"]
 
 
+async def test_what_changed_is_asked_of_the_new_provider_also_where_webhooks_come_in(rotating):
+    async with rotating() as (world, _, path):
+        application = world.application
+        application.sources["tracker"] = object()
+        path.write_text("the-second-token\n")
+        await application.renew()
+        assert application.polls.watching["tracker"] is application.providers["tracker"]
+
+
 async def test_what_did_not_change_is_left_as_it_is(rotating):
     async with rotating() as (world, _, _):
         provider = world.application.providers["tracker"]

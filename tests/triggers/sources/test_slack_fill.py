@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from tests.slack_desk import live_slack
 from tests.slack_workspace import error
+from triggers.sources.slack import SlackInbound
 from triggers.sources.slack_fill import PORTION
 
 
@@ -195,3 +197,19 @@ async def test_without_a_way_in_nothing_is_read(tmp_path):
         source = slack.world.application.sources["chat"]
         source._secrets = ()
         assert (await source.changes(None)).facts == ()
+
+
+async def test_after_credentials_were_renewed_the_new_source_is_asked_at_once_and_heard(slack):
+    slack.desk.writes("C9", "an event of this was lost")
+    application = slack.world.application
+    old = application.sources["chat"]
+    application.sources["chat"] = new = SlackInbound(old._options, old._connection, old._vendor)
+    await application.take_over("chat", [old])
+    await slack.world.settle()
+    assert slack.captured() == ["an event of this was lost"]
+    slack.desk.writes("C9", "nor was this heard")
+    new._fill.wake()  # as its socket does when it connects again
+    async with asyncio.timeout(10):
+        while len(slack.captured()) < 2:
+            await asyncio.sleep(0)
+    assert slack.captured()[-1] == "nor was this heard"
