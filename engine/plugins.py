@@ -915,7 +915,10 @@ class Source:
 
 
 def source(name: str, options: type[Options], *, headers: Sequence[str] = ()) -> Callable[[type[Any]], Source]:
-    """Declare a source by its class. It serves the connections whose `provider:` has its name."""
+    """Declare a source by its class. It serves the connections whose `provider:` has its name.
+
+    A source may have `async check() -> str | None` (for `doctor`: what keeps things from coming in).
+    """
     return lambda cls: Source(name, options, cls, cls, tuple(headers))
 
 

@@ -44,7 +44,8 @@ def _show(lines: list[dict[str, Any]]) -> None:
         if line["serves"]:
             output.say(f"  {line['provider']} for {', '.join(line['serves'])}")
         if line["webhooks"]:
-            unsigned = f", and are refused until '{line['unsigned']}' is set" if line["unsigned"] else ""
+            options = " or ".join(f"'{name}'" for name in line["unsigned"])
+            unsigned = f", and are refused until {options} is set: nothing comes in" if options else ""
             output.say(f"  webhooks come in at {line['webhooks']}{unsigned}")
         if line["held"]:
             output.say(f"  {line['held']} effect{'s' * (line['held'] != 1)} wait until it works")

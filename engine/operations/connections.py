@@ -30,7 +30,8 @@ async def check_connections(application: Application, actor: Person, params: Che
 
     `connections` has an entry for each: `name provider serves problem advice webhooks unsigned held`. A problem is a
     sentence or null, and so is the advice what to do about it; webhooks are the path that they are posted to or null,
-    unsigned the option whose absence keeps them out, and held how many effects wait until it works.
+    unsigned the options of which one must be set for anything to come in and none is, and held how many effects wait
+    until it works.
     """
     known = application.config.connections
     if params.connection is not None and params.connection not in known:
@@ -73,25 +74,28 @@ def _advice(one: ConnectionConfig) -> str:
     return f"{where}, then 'hotwash doctor {one.name}' again; {page}"
 
 
-def _unsigned(one: ConnectionConfig) -> str | None:
-    """Give the option that webhooks are signed with, where it and all that could stand for it are left out."""
+def _unsigned(one: ConnectionConfig) -> list[str]:
+    """Give the option that webhooks are signed with and what could stand for it, where all of them are left out."""
     if one.source_options is None:
-        return None
+        return []
     options = one.source_options
     secret = [name for name, field in type(options).model_fields.items() if is_secret(field.annotation)]
-    return secret[0] if secret and not any(getattr(options, name) for name in secret) else None
+    return secret if not any(getattr(options, name) for name in secret) else []
 
 
 async def _problem(application: Application, one: ConnectionConfig) -> str | None:
     if one.disabled is not None:
         return f"it is off: {one.disabled}"
-    check = getattr(application.providers.get(one.name), "check", None)
-    if check is None:
+    parts = application.providers.get(one.name), application.sources.get(one.name)
+    checks = [part.check for part in parts if part is not None and hasattr(part, "check")]
+    if not checks:
         return None
     connections = application.hub.connections
     try:
         async with asyncio.timeout(LONGEST):
-            found: str | None = await check()
+            found: str | None = None
+            for check in checks:
+                found = found if found is not None else await check()
         await connections.let_in(one.name)
     except ConnectionBroken as error:
         await connections.refused(one.name, error)

@@ -126,6 +126,10 @@ class SlackInbound:
         if self.socket is not None:
             await self.socket.stop()
 
+    async def check(self) -> str | None:
+        """Say what keeps a WebSocket from being opened, where one is asked for; None where nothing does."""
+        return await self.socket.check() if self.socket is not None else None
+
     def authenticate(self, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
         """Accept a body that one of our secrets has signed within the last minutes.
 

@@ -17,12 +17,15 @@ from engine.plugins import Connection, Received, Secret
 from triggers.sources import payload
 
 if TYPE_CHECKING:
+    from slack_sdk.errors import SlackApiError
     from slack_sdk.socket_mode.aiohttp import SocketModeClient
     from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
     from slack_sdk.socket_mode.request import SocketModeRequest
 
 #: Seconds before Slack is asked again for an address to connect to; they double up to the last.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
+#: Seconds in which Slack has to give an address.
+_PATIENCE = 30
 #: What the client logs is for its makers; what people have to know, we say.
 _LOG = logging.getLogger("hotwash.slack.socket")
 _LOG.addHandler(logging.NullHandler())
@@ -77,6 +80,22 @@ class SocketMode:
             if client.web_client.session is not None:
                 await client.web_client.session.close()
 
+    async def check(self) -> str | None:
+        """Say what keeps us from a connection, without opening one; None where Slack gives an address for it."""
+        from aiohttp import ClientError, ClientSession, ClientTimeout
+        from slack_sdk.errors import SlackApiError, SlackClientError
+        from slack_sdk.web.async_client import AsyncWebClient
+
+        async with ClientSession(timeout=ClientTimeout(total=_PATIENCE)) as session:
+            web = AsyncWebClient(base_url=self._api, session=session, retry_handlers=[], logger=_LOG)
+            try:
+                await web.apps_connections_open(app_token=str(self._token))
+            except SlackApiError as error:
+                return f"Socket Mode: {_refused(error)}"
+            except (ClientError, TimeoutError, SlackClientError) as error:
+                return f"Socket Mode: Slack cannot be reached: {type(error).__name__}"
+        return None
+
     async def _open(self) -> None:
         """Ask Slack for an address until it gives one, and connect; later the client connects again by itself."""
         from aiohttp import ClientSession, ClientTimeout
@@ -85,7 +104,10 @@ class SocketMode:
         from slack_sdk.web.async_client import AsyncWebClient
 
         web = AsyncWebClient(
-            base_url=self._api, session=ClientSession(timeout=ClientTimeout(total=30)), retry_handlers=[], logger=_LOG
+            base_url=self._api,
+            session=ClientSession(timeout=ClientTimeout(total=_PATIENCE)),
+            retry_handlers=[],
+            logger=_LOG,
         )
         client = self._client = SocketModeClient(
             str(self._token), logger=_LOG, web_client=web, ping_interval=self.ping_interval
@@ -98,8 +120,7 @@ class SocketMode:
                 client.wss_uri = await client.issue_new_wss_url()
                 break
             except SlackApiError as error:
-                why = f"'{error.response.get('error')}'" if isinstance(error.response.data, dict) else "an error"
-                self._say(f"Slack answers {why}: is 'app_token' the app's own, with the scope connections:write?")
+                self._say(_refused(error))
             except Exception as error:  # noqa: BLE001  whatever keeps us from Slack now may be over in a moment
                 self._say(f"Slack cannot be reached: {type(error).__name__}")
             await asyncio.sleep(pause)
@@ -131,3 +152,12 @@ class SocketMode:
 
     def _say(self, text: str) -> None:
         self._connection.say(f"Socket Mode: {text}")
+
+
+def _refused(error: SlackApiError) -> str:
+    """Give what Slack's refusal of an address means, and what to do about it."""
+    said = error.response.get("error") if isinstance(error.response.data, dict) else None
+    return (
+        f"Slack answers {repr(str(said)) if said else 'an error'}: is 'app_token' the app's own, with the scope "
+        "connections:write? Basic Information, App-Level Tokens makes one (xapp-…); Socket Mode must be on"
+    )

@@ -135,3 +135,13 @@ def test_a_pager_that_only_says_who_is_on_call_works_without_a_webhook_secret(do
     code, out, _ = doctor(f"token: '${{KEY}}', email: hotwash@example.com, api: '{vendor}'")
     assert (code, out.splitlines()[0]) == (exits.OK, "pager  works")
     assert "webhooks come in at /hooks/pager, and are refused until 'webhook_secret' is set" in out
+
+
+def test_what_slack_needs_for_anything_to_come_in_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("KEY", "xoxb-1")
+    chat = "{provider: slack, token: '${KEY}', api: 'http://127.0.0.1:9/'}"
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "hotwash.yaml").write_text(f"timezone: UTC\nconnections: {{chat: {chat}}}\n")
+    cli.run(["doctor", "-C", str(tmp_path)])
+    told = "are refused until 'signing_secret' or 'app_token' is set: nothing comes in"
+    assert told in capsys.readouterr().out

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import WSMsgType, web
 
+from engine import operations
 from tests.slack_desk import APP, live_slack
 from tests.slack_workspace import BOT, error
 from triggers.sources.slack_socket import SocketMode
@@ -180,3 +181,17 @@ async def test_a_token_that_slack_refuses_is_told_and_the_engine_runs(tmp_path):
             while not any("'app_token' the app's own" in sentence for _, sentence in slack.world.told):
                 await asyncio.sleep(0)
         assert (await slack.command("help"))["response_type"] == "ephemeral"
+
+
+async def doctor(slack):
+    done = await operations.perform(slack.world.application, "check_connections", {"connection": "chat"}, "ada")
+    return done.data["connections"][0]
+
+
+async def test_the_doctor_tries_the_token_of_the_app_and_says_what_to_do(live):
+    slack, _ = live
+    assert (await doctor(slack))["problem"] is None
+    slack.desk.bad["apps.connections.open"] = [error("not_allowed_token_type")]
+    said = (await doctor(slack))["problem"]
+    assert said.startswith("Socket Mode: Slack answers 'not_allowed_token_type': is 'app_token' the app's own")
+    assert "xapp-1" not in said
