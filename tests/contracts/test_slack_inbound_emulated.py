@@ -90,4 +90,8 @@ async def test_messages_edits_deletions_reactions_pins_and_joins_arrive_and_are_
         await until(told, "(a message that was deleted)")
         await say("chat.update", channel=room, ts=kept, text="the queue is half full")
         await until(told, "the queue is half full (edited)")
+        members = (await say("users.list"))["members"]
+        others = [one["id"] for one in members if one["id"] != (await say("auth.test"))["user_id"]]
+        await say("conversations.invite", channel=room, users=others[0])
+        await until(told, "joined the channel")
         assert "hunter2" not in str(told())
