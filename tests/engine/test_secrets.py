@@ -9,6 +9,7 @@ import json
 import re
 from base64 import b64encode
 from contextlib import asynccontextmanager
+from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
@@ -16,9 +17,11 @@ from aiohttp import web
 from engine import operations, reports
 from engine.operations import OperationError
 from engine.plugins import Unauthorized
+from tests.google_credentials import authorized_user, service_account
 
 PLANTED = "planted-7f3a9c51e2"
 ENCODED = b64encode(f"a@example.org:{PLANTED}".encode()).decode()
+ACCESS = "ya29.planted-3b8d10f6"
 JIRA = """
 connections:
   tracker: {{provider: jira, server: "{url}", token: "${{file:secrets/token}}", project: OPS}}
@@ -40,13 +43,25 @@ steps:
   - {uses: incident.declare, with: {title: a}, retry: {max: 1}, continue_on_error: true}
   - {uses: http.request, with: {method: PUT, path: /echo, body: {a: 1}}, retry: {max: 1}, continue_on_error: true}
 """
+GOOGLE = """
+connections:
+  docs: {{provider: google_docs, credentials: "${{file:google.json}}", api: "{url}", folder: F1}}
+  work: {{provider: google_calendar, credentials: "${{file:google.json}}", api: "{url}"}}
+use: {{document: docs, calendar: work}}
+"""
+STEPS_AT_GOOGLE = """
+steps:
+  - {uses: document.create, with: {title: a, text: b}, retry: {max: 1}, continue_on_error: true}
+  - {uses: calendar.schedule, with: {title: a, attendees: [ada], within: 1bd}, retry: {max: 1}, continue_on_error: true}
+"""
 
 
 class Vendor:
     """A service that quotes in each answer what it was sent; `status` is that of its answers."""
 
     def __init__(self):
-        self.status, self.tokens, self.hold = 200, [], None
+        self.status, self.tokens, self.hold, self.asked_for_tokens = 200, [], None, []
+        self.gives_tokens = True
 
     async def answer(self, request):
         token = request.headers.get("Authorization", "")
@@ -54,6 +69,12 @@ class Vendor:
         if self.hold is not None:
             await self.hold.wait()
         body = await request.text()
+        if request.path == "/token":
+            self.asked_for_tokens.append(unquote(body))
+            if self.gives_tokens:
+                return web.json_response({"access_token": ACCESS, "expires_in": 3600, "token_type": "Bearer"})
+            refused = {"error": "invalid_grant", "error_description": f"you sent {unquote(body)}"}
+            return web.json_response(refused, status=self.status)
         said = {"message": f"you sent {token} and {body}", "error": f"no {token}", "ok": self.status < 300}
         return web.json_response(said, status=self.status, headers={"X-You": token})
 
@@ -227,6 +248,28 @@ async def test_no_secret_is_shown_whatever_a_service_says_of_what_it_was_sent(en
         assert any(PLANTED in token for token in vendor.tokens)
         shown = [*surfaces(world), ("doctor and refusals", str(said))]
         assert [name for name, text in shown if PLANTED in text or ENCODED in text] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "gives_tokens"), [(200, True), (401, True), (403, True), (400, False), (401, False)]
+)
+@pytest.mark.parametrize("kind", [authorized_user, service_account])
+async def test_no_credentials_of_google_are_shown_whatever_it_says(engine, tmp_path, kind, status, gives_tokens):
+    async with standing_in() as (vendor, url):
+        given = {"client_secret": PLANTED, "refresh_token": f"1//{PLANTED}"} if kind is authorized_user else {}
+        key = json.loads(kind(f"{url}/token", **given))
+        (tmp_path / "google.json").write_text(json.dumps(key))
+        vendor.status, vendor.gives_tokens = status, gives_tokens
+        async with engine(STEPS_AT_GOOGLE, project=GOOGLE.format(url=url)) as world:
+            await world.declared()
+            await world.move("10m")
+            said = [str(await tried(world, name)) for name in ("docs", "work")]
+            lines = key.get("private_key", "").splitlines()[1:-1]
+            assert vendor.asked_for_tokens
+            assert (f"Bearer {ACCESS}" in vendor.tokens) == gives_tokens
+            assert any(PLANTED in one for one in vendor.asked_for_tokens) == (kind is authorized_user)
+            shown = [*surfaces(world), ("doctor", str(said))]
+            assert [name for name, text in shown for one in (PLANTED, ACCESS, *lines) if one in text] == []
 
 
 async def test_an_output_that_quotes_a_secret_is_kept_without_it(engine, tmp_path):
