@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo, field_validator
 
+from actions.providers import skew
 from engine.plugins import (
     ActionError,
     Connection,
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 #: Bytes of one answer.
 MAX_ANSWER = 16 * 1024 * 1024
-#: Seconds that two clocks may differ.
-MOST_SKEW = 60.0
 _LONGEST_CONNECT = 10.0  #: seconds; before the connection stands nothing was sent
 _THREADS = 4
 _MOST_SAID = 300
@@ -275,13 +273,7 @@ class Google:
     def skew(self) -> str | None:
         """Say how far this machine's clock is from Google's, where that matters; None where it does not."""
         ahead = next((one.ahead for one in reversed(self._opened) if one.ahead is not None), 0.0)
-        if abs(ahead) <= MOST_SKEW:
-            return None
-        side = "ahead of" if ahead > 0 else "behind"
-        return (
-            f"this machine's clock is {abs(ahead):.0f} seconds {side} Google's: set it by NTP, else Google refuses the "
-            "credentials and things fall due at the wrong instant"
-        )
+        return skew.said(ahead, "Google")
 
     async def aclose(self) -> None:
         """Close the threads and their sockets; a call that is under way ends by its own time-out."""
@@ -467,12 +459,8 @@ class _Http:
         return self._address.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
 
     def _compare(self, date: str | None) -> None:
-        try:
-            told = parsedate_to_datetime(date) if date else None
-        except ValueError:
-            return
-        if told is not None and told.tzinfo is not None:
-            self.ahead = (self._now() - told).total_seconds()
+        ahead = skew.ahead(date, self._now())
+        self.ahead = self.ahead if ahead is None else ahead
 
 
 def _bounded(answer: requests.Response) -> list[bytes]:
