@@ -30,7 +30,7 @@ from engine.operations import BadInput, Done
 from engine.reports.values import plain
 from engine.server.answers import Answer, Load, Refusal, error, failure, read
 from engine.server.hooks import PATH, Hooks
-from engine.store.codec import encode, instant, plain_json
+from engine.store.codec import dumps, encode, instant, loads
 
 #: The engine counts as late when something was due this long ago and has not been looked at.
 LATE = timedelta(minutes=1)
@@ -236,16 +236,19 @@ async def _operation(application: Application, request: Request) -> Response:
 
 def _object(body: bytes) -> dict[str, Any]:
     """Read a body. Half characters, which no database takes, become `�`."""
-    try:
-        value = json.loads(body)
-        if not isinstance(value, dict):
-            raise BadInput("the body must be a mapping with 'actor', a name, and 'inputs', a mapping")
-        value = json.loads(plain_json(value))
-    except (ValueError, RecursionError):  # NaN is none either
-        raise BadInput("the body is not JSON") from None
+    value = _json(json.loads, body)
+    if not isinstance(value, dict):
+        raise BadInput("the body must be a mapping with 'actor', a name, and 'inputs', a mapping")
     if _too_deep(value):
         raise BadInput(f"the body is nested more than {_DEEPEST} deep")
-    return dict(value)
+    return dict(loads(_json(dumps, value)))
+
+
+def _json(step: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return step(value)
+    except (ValueError, RecursionError):  # NaN is none either
+        raise BadInput("the body is not JSON") from None
 
 
 def _too_deep(value: Any) -> bool:
