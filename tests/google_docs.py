@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from extradoc.api_types._generated import Document
-from extradoc.mock import MockAPIError, MockGoogleDocsAPI
+from extradoc.mock import MockAPIError, MockGoogleDocsAPI, ValidationError
 
 __all__ = ["DocsStandIn", "MockAPIError"]
 
@@ -29,6 +29,7 @@ class DocsStandIn:
             "tabs": [{"tabProperties": {"tabId": "t.0", "index": 0}, "documentTab": {"body": {"content": _empty()}}}],
         }
         self._mock = MockGoogleDocsAPI(Document.model_validate(start))
+        self.strangers: set[str] = set()  #: addresses that cannot be mentioned
         self._people: list[str] = []  #: addresses, in the order of the text
 
     def copy(self, number: str) -> DocsStandIn:
@@ -91,6 +92,8 @@ class DocsStandIn:
         return self._mock._document["tabs"][0]["documentTab"]["body"]["content"]
 
     def _insertPerson(self, request: dict[str, Any]) -> list[dict[str, Any]]:
+        if request["personProperties"]["email"] in self.strangers:
+            raise ValidationError("no account has this address", status_code=400)
         index = request["location"]["index"]
         before = 0
         for paragraph in _paragraphs(self._body()):

@@ -108,6 +108,7 @@ class GoogleStandIn:
         }
         if known["mimeType"] == DOCUMENT:
             self.documents[number] = DocsStandIn(number, known["name"])
+            self.documents[number].strangers = self.strangers
         self._changed(number)
         return number
 
@@ -207,9 +208,15 @@ class GoogleStandIn:
         found = [
             self._shown(number)
             for number, file in self.files.items()
-            if datetime.fromisoformat(file["createdTime"]) <= seen and _matches(query["q"], file)
+            if datetime.fromisoformat(file["createdTime"]) <= seen
+            and query.get("driveId") in (None, self._drive_of(number))
+            and _matches(query["q"], file)
         ]
         return web.json_response(self._page(found, query, "files"))
+
+    def _drive_of(self, number: str) -> str | None:
+        file = self.files.get(number)
+        return None if file is None else file.get("driveId") or self._drive_of(file["parents"][0])
 
     def _page(self, found: list[Any], query: dict[str, str], name: str) -> dict[str, Any]:
         start = int(query.get("pageToken") or 0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,7 +22,7 @@ from actions.providers.blocks import Block, Heading, Span, blocks
 from actions.providers.google import Account, Google, GoogleOptions, Refused
 from actions.providers.google_page import Cell, Page, Sheet, read, replacing
 from actions.providers.google_template import filled, values_of
-from actions.providers.google_text import Request, inline, inserting, plain_blocks
+from actions.providers.google_text import Mention, Request, inline, inserting, plain_blocks, without_mentions
 from engine.capabilities import Changes, Table, find_column
 from engine.domain import Document, Person
 from engine.plugins import (
@@ -117,7 +118,7 @@ class GoogleDocs:
         self._account = Account(options, options.scopes)
         self._drive = Google("Google Drive", ("drive", "v3"), self._account, options, connection)
         self._docs = Google("Google Docs", ("docs", "v1"), self._account, options, connection)
-        self._watched: _Read | None = None  #: the folder whose drive is watched
+        self._drives: dict[str, str | None] = {}  #: shared drives by the folders of the options
 
     async def aclose(self) -> None:
         """Close both clients."""
@@ -170,7 +171,9 @@ class GoogleDocs:
                 return []
             where = page.end_of(title) if title else page.at_end()
             lead = (Heading(2, (Span(title),)),) if where is None else ()
-            return inserting((*lead, *blocks(text)), where or page.at_end(), mention=self._mention, token=effect.token)
+            return inserting(
+                (*lead, *blocks(text)), where or page.at_end(), mention=self._mention(), token=effect.token
+            )
 
         await self._edit(file["id"], added)
         return await self._document(file)
@@ -271,7 +274,7 @@ class GoogleDocs:
         back. Where Drive does not know the cursor any more, all are looked at.
         """
         was = json.loads(cursor) if cursor is not None else {}
-        drive = await self._drive_id()
+        drive = await self._drive_of(self._options.folder or self._options.published)
         changed = await self._changed(was["token"], drive) if was and was["drive"] == drive else None
         if changed is None:
             token = await self._start_token(drive)  # before the look at all of them, so that nothing falls between
@@ -289,7 +292,8 @@ class GoogleDocs:
     async def check(self) -> str | None:
         """Say what is wrong with the connection; None where it works."""
         await self._drive.call(lambda api: api.about().get(fields="user(emailAddress)"))
-        await self._docs.call(lambda api: api.documents().get(documentId="hotwash-doctor"), missing=True)
+        with suppress(Refused):  # there is no such document: it is asked whether the API is there for us
+            await self._docs.call(lambda api: api.documents().get(documentId="hotwash-doctor"))
         if (skewed := self._drive.skew()) is not None:
             return skewed
         drives: dict[str, str] = {}
@@ -340,7 +344,9 @@ class GoogleDocs:
     async def _made_by(self, token: str) -> _Read | None:
         """Give the file that an effect made, as the file itself says; of several the one that is whole."""
         query = f"appProperties has {{ key='{_EFFECT}' and value='{token}' }} and trashed = false"
-        found = [file for hit in await self._list(query) if (file := await self._file(hit["id"])) is not None]
+        drives = {await self._drive_of(one): None for one in (self._options.folder, self._options.private_folder)}
+        hits = {hit["id"]: hit for drive in drives for hit in await self._list(query, drive)}
+        found = [file for number in hits if (file := await self._file(number)) is not None]
         ours = [file for file in found if _own(file, _EFFECT) == token]
         return min(ours, key=lambda file: (_own(file, _STATE) != _WHOLE, str(file.get("createdTime"))), default=None)
 
@@ -389,19 +395,25 @@ class GoogleDocs:
         """Give the edits that write a new document; none where it is written. `values` are those of a template."""
         if page.holds(token):
             return []
-        edits = filled(page, values, mention=self._mention, token=token) if values is not None else None
+        edits = filled(page, values, mention=self._mention(), token=token) if values is not None else None
         if edits is not None:
             return edits
-        return inserting(blocks(text), page.at_end(), mention=self._mention, token=token, hashed=False)
+        return inserting(blocks(text), page.at_end(), mention=self._mention(), token=token, hashed=False)
 
-    def _mention(self, name: str) -> str | None:
-        """Give the address of somebody of the roster, named by key, `@key`, address or full name."""
+    def _mention(self) -> Mention:
+        """Give what finds the address of somebody of the roster, named by `@key`, address or full name."""
         people = self._connection.people
-        key = name.removeprefix("@")
-        person = people.person(key) if name != key or "@" in key else None
-        called = [one for one in people.people() if one.name.casefold() == name.casefold()] if person is None else []
-        found = person or (called[0] if len(called) == 1 else None)
-        return found.email if found is not None else None
+        called: dict[str, str | None] = {}
+        for person in people.people():
+            name = person.name.casefold()
+            called[name] = None if name in called else person.email
+
+        def address_of(name: str) -> str | None:
+            key = name.removeprefix("@")
+            person = people.person(key) if "@" in name else None
+            return person.email if person is not None else called.get(name.casefold())
+
+        return address_of
 
     async def _share(self, file: _Read, people: Sequence[Person], effect: Effect) -> None:
         """Let people edit it. Who cannot be is said: the document is there all the same."""
@@ -444,8 +456,12 @@ class GoogleDocs:
                 await self._write(number, edits, page.revision)
             except Refused as error:
                 before, page = page, await self._page(number)
-                if error.status != 400 or page.revision == before.revision:
+                plain = without_mentions(edits)
+                if error.status != 400 or (page.revision == before.revision and plain == edits):
                     raise
+                if page.revision == before.revision:  # perhaps Google does not know somebody who is mentioned
+                    await self._write(number, plain, page.revision)
+                    return
             else:
                 return
         raise RetryLater("somebody else is writing into the document")
@@ -547,26 +563,29 @@ class GoogleDocs:
 
     # --- what changed ------------------------------------------------------------------------------------------------
 
-    async def _drive_id(self) -> str | None:
-        """Give the shared drive that documents are made in; None where they lie in somebody's own."""
-        number = self._options.folder or self._options.published
-        if self._watched is None and number is not None:
-            self._watched = await self._get(number, "driveId")
-        return (self._watched or {}).get("driveId")
+    async def _drive_of(self, folder: str | None) -> str | None:
+        """Give the shared drive that a folder lies in; None where it lies in somebody's own."""
+        if folder is not None and folder not in self._drives:
+            found = await self._get(folder, "driveId")
+            if found is None:
+                return None
+            self._drives[folder] = found.get("driveId")
+        return self._drives[folder] if folder is not None else None
 
     async def _start_token(self, drive: str | None) -> str:
         where = {"driveId": drive} if drive else {}
         found = await self._drive.call(lambda api: api.changes().getStartPageToken(supportsAllDrives=True, **where))
         return str(found["startPageToken"])
 
-    async def _list(self, query: str, **where: Any) -> Sequence[_Read]:
-        """Give the files that a query finds.
+    async def _list(self, query: str, drive: str | None) -> Sequence[_Read]:
+        """Give the files that a query finds in a shared drive; without one, among all that is ours.
 
         Raises:
             RetryLater: Drive did not look everywhere.
         """
         files: list[_Read] = []
-        how = {"pageSize": _PAGE, "supportsAllDrives": True, "includeItemsFromAllDrives": True, "q": query, **where}
+        how = {"pageSize": _PAGE, "supportsAllDrives": True, "includeItemsFromAllDrives": True, "q": query}
+        how |= {"corpora": "drive", "driveId": drive} if drive else {}
         fields = f"nextPageToken,incompleteSearch,files({_FILE})"
         async for page in self._drive.pages(
             lambda api, token: api.files().list(fields=fields, **how, **({"pageToken": token} if token else {}))
@@ -580,8 +599,7 @@ class GoogleDocs:
         folders = (self._options.folder, self._options.published, self._options.private_folder)
         ours = f"appProperties has {{ key='{_KIND}' and value='{_OURS}' }}"
         found = " or ".join([ours, *(f"'{folder}' in parents" for folder in folders if folder)])
-        where = {"corpora": "drive", "driveId": drive} if drive else {}
-        return await self._list(f"({found}) and mimeType = '{_DOCUMENT}' and trashed = false", **where)
+        return await self._list(f"({found}) and mimeType = '{_DOCUMENT}' and trashed = false", drive)
 
     async def _changed(self, token: str, drive: str | None) -> tuple[Sequence[_Read], str] | None:
         """Give the files that changed, each once as it is now, and the next token; None where it is not known."""

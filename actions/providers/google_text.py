@@ -362,3 +362,12 @@ def styling(where: Mapping[str, int], style: Mapping[str, Any], fields: str) -> 
 
 def _person(index: int, address: str) -> Request:
     return {"insertPerson": {"location": {"index": index}, "personProperties": {"email": address}}}
+
+
+def without_mentions(edits: Sequence[Request]) -> list[Request]:
+    """Give the same edits with people's addresses as text: nothing in them depends on the room that a mention takes."""
+    return [_as_text(edit["insertPerson"]) if "insertPerson" in edit else edit for edit in edits]
+
+
+def _as_text(person: Mapping[str, Any]) -> Request:
+    return {"insertText": {"location": person["location"], "text": person["personProperties"]["email"]}}

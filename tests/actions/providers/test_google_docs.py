@@ -147,6 +147,12 @@ async def test_people_of_the_roster_are_mentioned(documents):
     )
 
 
+async def test_somebody_whom_google_does_not_know_stands_there_as_text(documents, google):
+    google.strangers.add("grace@example.com")
+    document = await create(documents, text="- Ada Example\n- @grace\n")
+    assert await documents.text(document.id) == "- ada@example.com\n- grace@example.com\n"
+
+
 async def test_a_property_that_is_too_long_for_drive_is_left_out(documents, google):
     await create(documents, incident="pager:" + "ä" * 60)
     assert "hotwash_incident" not in made(google)[0]["appProperties"]
@@ -228,6 +234,16 @@ async def test_a_template_without_placeholders_gets_the_text_at_its_end(build, g
 
 
 # --- once ---
+
+
+async def test_a_private_document_is_found_in_the_drive_of_its_own_folder(build, google, drafts):
+    documents = build(folder=drafts, private_folder=google.folder("Security", drive="drive2"))
+    document = await create(documents, private=True)
+    assert (await documents.find(an_effect())).id == document.id
+    searched = [
+        query.get("driveId") for _, path, query, _ in google.asked if path == "/drive/v3/files" and "q" in query
+    ]
+    assert searched == ["drive1", "drive2"] * 2
 
 
 @pytest.mark.parametrize(
