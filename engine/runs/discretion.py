@@ -35,7 +35,8 @@ _LETTERS = """
 SELECT subject_type, subject FROM outbox WHERE digest = ?1
 UNION SELECT subject_type, subject FROM outbox WHERE state = 'waiting' AND place = ?2
 """
-_ANY = "SELECT 1 FROM subjects WHERE type = 'incident' AND json_extract(state, '$.private') = 1 LIMIT 1"
+#: Whether there is anything to be discreet about. The words are those of an index, or each incident would be looked at.
+ANY_PRIVATE = "SELECT 1 FROM subjects WHERE type = 'incident' AND json_extract(state, '$.private') = 1 LIMIT 1"
 
 
 class Discretion:
@@ -87,5 +88,5 @@ class Discretion:
 
     def _is_needed(self) -> bool:
         if self._needed is None:
-            self._needed = self._lookups().reader.execute(_ANY).fetchone() is not None
+            self._needed = self._lookups().reader.execute(ANY_PRIVATE).fetchone() is not None
         return self._needed

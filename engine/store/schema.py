@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.store.journal import connect
 
 #: The newest revision under `migrations/versions`; revisions sort as texts.
-HEAD = "0006"
+HEAD = "0007"
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: What all revisions together make of an empty file; `python -m engine.store.schema` writes it anew.
 MADE = Path(__file__).parent / "schema.sql"

@@ -185,6 +185,7 @@ CREATE TABLE subjects (
 );
 CREATE INDEX subjects_incident ON subjects (incident);
 CREATE INDEX subjects_key ON subjects (type, "key");
+CREATE INDEX subjects_private ON subjects (id) WHERE type = 'incident' AND json_extract(state, '$.private') = 1;
 CREATE TABLE verdicts (
   id INTEGER NOT NULL,
   event BIGINT NOT NULL,
@@ -228,4 +229,4 @@ CREATE TABLE workflow_versions (
   loaded BIGINT NOT NULL,
   PRIMARY KEY (hash)
 );
-INSERT INTO alembic_version VALUES ('0006');
+INSERT INTO alembic_version VALUES ('0007');

@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 from alembic.util import CommandError
 
+from engine.runs.discretion import ANY_PRIVATE
 from engine.store import schema
 from engine.store.journal import connect
 from engine.store.lookups import SUBJECT_BY_ID, SUBJECTS_BY_KEY
@@ -94,6 +95,7 @@ def test_a_misspelt_column_is_noticed_before_the_database_is_asked():
         ("SELECT * FROM outbox WHERE place = ? AND state = 'waiting' ORDER BY id LIMIT 1", "outbox_waiting"),
         (SUBJECT_BY_ID, "type=? AND id=?"),
         (SUBJECTS_BY_KEY, "type=? AND key=?"),
+        (ANY_PRIVATE, "subjects_private"),
     ],
 )
 def test_a_query_of_the_hot_path_searches_by_an_index(database, query, index):
