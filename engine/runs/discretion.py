@@ -36,7 +36,7 @@ SELECT subject_type, subject FROM outbox WHERE digest = ?1
 UNION SELECT subject_type, subject FROM outbox WHERE state = 'waiting' AND place = ?2
 """
 #: Whether there is anything to be discreet about. The words are those of an index, or each incident would be looked at.
-ANY_PRIVATE = "SELECT 1 FROM subjects WHERE type = 'incident' AND json_extract(state, '$.private') = 1 LIMIT 1"
+ANY_PRIVATE = "SELECT 1 FROM subjects WHERE json_extract(state, '$.private') = 1 LIMIT 1"
 
 
 class Discretion:

@@ -185,7 +185,7 @@ CREATE TABLE subjects (
 );
 CREATE INDEX subjects_incident ON subjects (incident);
 CREATE INDEX subjects_key ON subjects (type, "key");
-CREATE INDEX subjects_private ON subjects (id) WHERE type = 'incident' AND json_extract(state, '$.private') = 1;
+CREATE INDEX subjects_private ON subjects (id) WHERE json_extract(state, '$.private') = 1;
 CREATE TABLE verdicts (
   id INTEGER NOT NULL,
   event BIGINT NOT NULL,

@@ -118,7 +118,7 @@ subjects = Table(
     Column("event", BigInteger),
     Index("subjects_key", "type", "key"),
     Index("subjects_incident", "incident"),
-    Index("subjects_private", "id", where="type = 'incident' AND json_extract(state, '$.private') = 1"),
+    Index("subjects_private", "id", where="json_extract(state, '$.private') = 1"),
 )
 
 workflow_versions = Table(

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    private = sa.text("type = 'incident' AND json_extract(state, '$.private') = 1")
+    private = sa.text("json_extract(state, '$.private') = 1")
     op.create_index("subjects_private", "subjects", ["id"], sqlite_where=private)
 
 
