@@ -33,6 +33,8 @@ from engine.workflow.model import Workflow, walk
 #: Calls that wait in threads at once: enough that those of a service that hangs leave room for those of others.
 MOST_THREADS = 256
 _ORIGIN = re.compile(r"https?://[^/?#\s]+")
+#: So often it is looked whether all has happened before the process rests between looks: most things end sooner.
+_GLANCES = 50
 
 
 @dataclass(slots=True)
@@ -207,11 +209,11 @@ class Application:
 
     async def settled(self, tick: Callable[[], Any] = lambda: None) -> None:
         """Return when everything that can happen now has happened."""
-        calm = 0
+        calm = busy = 0
         while calm < 3:
-            calm = calm + 1 if self.idle else 0
+            calm, busy = (calm + 1, 0) if self.idle else (0, busy + 1)
             tick()
-            await asyncio.sleep(0 if self.idle else 0.0005)
+            await asyncio.sleep(0 if busy < _GLANCES else 0.0005)
 
 
 def literal_hosts(workflow: Workflow) -> Iterator[str]:

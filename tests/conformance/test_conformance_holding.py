@@ -189,7 +189,7 @@ NIGHT = "during: night\nsteps: [{uses: chat.post, with: {text: a}}]"
 
 async def test_a_calendar_that_opens_in_the_hour_that_is_skipped_opens_at_its_end(site):
     async with site(NIGHT) as world:
-        await world.move("21d")
+        await world.set_clock("21d")
         await world.declared()
         await world.move("5d15h59m")  # one o'clock UTC on 29 March, when two in Prague is three
         assert world.said == []
@@ -199,7 +199,7 @@ async def test_a_calendar_that_opens_in_the_hour_that_is_skipped_opens_at_its_en
 
 async def test_a_calendar_that_opens_in_the_hour_that_is_repeated_opens_at_the_first_of_them(site):
     async with site(NIGHT) as world:
-        await world.move("231d")
+        await world.set_clock("231d")
         await world.declared()
         await world.move("5d14h59m")  # midnight UTC on 25 October, when it is two in Prague for the first time
         assert world.said == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -276,7 +276,8 @@ async def test_a_settle_time_that_lasts_is_not_begun_anew_by_a_replay(engine):
 async def test_an_event_that_was_pruned_is_said_to_be(engine):
     async with engine({"flow": SAY}) as world:
         await world.incident("declared", title="t")
-        await world.move("400d")
+        world.clock.move_to(world.now + timedelta(days=400))
+        await world.settle()
         with pytest.raises(Refused, match=r"what incident.declared evt_\w+ said was pruned"):
             await replay(world)
 

@@ -82,7 +82,7 @@ async def test_a_full_disk_refuses_a_delivery_whole_and_takes_it_when_there_is_r
 async def test_matching_goes_on_by_itself_when_the_database_can_be_written_again(engine):
     async with engine(f"if: incidents() | length == 1\n{POST}") as world:  # a look-up waits for the commit
         journal = world.application.journal
-        journal._connection.execute("PRAGMA busy_timeout = 0")
+        journal.patience = 0
         other = connect(journal.path)
         await world.application.accept("pager", [declared(world.now)])
         other.execute("BEGIN IMMEDIATE")

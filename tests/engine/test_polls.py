@@ -140,7 +140,7 @@ async def test_a_tick_that_another_process_wrote_before_a_crash_is_one_tick(engi
 
 async def test_a_tick_that_could_not_be_written_is_written_with_its_own_instant_later(engine):
     async with engine(HOURLY % ", missed: skip") as world:
-        world.application.journal._connection.execute("PRAGMA busy_timeout = 0")
+        world.application.journal.patience = 0
         other = connect(world.application.journal.path)
         other.execute("BEGIN IMMEDIATE")
         world.clock.move_to(world.now + timedelta(hours=1))

@@ -30,7 +30,7 @@ class Locked:
 
     def __enter__(self):
         journal = self.world.application.journal
-        journal._connection.execute("PRAGMA busy_timeout = 0")
+        journal.patience = 0
         self.other = connect(journal.path)
         self.other.execute("BEGIN IMMEDIATE")
 

@@ -244,13 +244,15 @@ async def test_a_run_that_goes_on_keeps_its_records_and_every_event_since_it_beg
         await operations.perform(world.application, "cancel_run", {"run": first["uid"]}, "ada")
         await world.happens("pager", Fact("webhook", world.now, data={"what": "this"}, id="1"))
         await world.ticket("T-1")
-        await world.move("300d")
+        world.clock.move_to(world.now + timedelta(days=300))
+        await world.settle()
         kept = rows(world, "SELECT count(*) FROM steps WHERE run = 2")
         await forget(world)
         assert bodies(world) == ["webhook", "ticket.updated"]
         assert (rows(world, "SELECT count(*) FROM steps WHERE run = 2"), kept > [(0,)]) == (kept, True)
         assert rows(world, "SELECT run, kind FROM verdicts") == [(2, "start")]
-        await world.move("100d")
+        world.clock.move_to(world.now + timedelta(days=100))
+        await world.settle()
         assert world.said == ["this"]
 
 
@@ -271,7 +273,8 @@ async def test_a_question_without_an_answer_keeps_what_it_waits_for(engine):
     ask = 'on: webhook\nsteps:\n  - {id: ask, uses: chat.ask, with: {to: ada, text: "Well?", choices: {go: Go}}}\n'
     async with engine(ask + '  - uses: chat.post\n    with: {text: "${{ steps.ask.answer }}"}\n') as world:
         await world.happens("pager", Fact("webhook", world.now, data={}, id="1"))
-        await world.move("300d")
+        world.clock.move_to(world.now + timedelta(days=300))
+        await world.settle()
         assert await forget(world) == {}
         await world.answer("go", "ada")
         assert world.said[-1] == "go"
