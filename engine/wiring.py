@@ -16,7 +16,7 @@ import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -94,12 +94,18 @@ def catalogue(folder: Path | None = None, *, plugins: bool = True) -> Catalogue:
 
 
 def _installed(problems: list[Problem]) -> Iterator[tuple[str, list[Declaration]]]:
-    for entry in sorted(entry_points(group=_ENTRY_POINTS), key=lambda entry: entry.name):
+    for entry in _entries():
         name = entry.dist.name if entry.dist else entry.name
         try:
             yield name, _load(entry)
         except Exception as error:  # noqa: BLE001  running somebody's module may raise anything
             problems.append(Problem(BROKEN_PLUGIN, f"plugin '{name}' cannot be loaded: {_told(error)}"))
+
+
+@cache
+def _entries() -> list[EntryPoint]:
+    """Give what installed packages offer; it stays the same while the process runs, and is slow to find."""
+    return sorted(entry_points(group=_ENTRY_POINTS), key=lambda entry: entry.name)
 
 
 def _load(entry: EntryPoint) -> list[Declaration]:

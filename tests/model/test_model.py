@@ -512,7 +512,7 @@ def test_the_engine_does_what_a_simple_model_of_it_does() -> None:
     run_state_machine_as_test(
         EngineAgainstModel,
         settings=settings(
-            max_examples=EXAMPLES or 40,
+            max_examples=EXAMPLES or 30,
             stateful_step_count=50 if EXAMPLES else 40,
             derandomize=not EXAMPLES,
             deadline=None,
