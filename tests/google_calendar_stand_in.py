@@ -53,7 +53,7 @@ class StandIn:
         self.forgotten = -1  #: sync tokens up to this are gone
         self.page = 100
         self._writes = 0
-        self._valid = ""
+        self._valid: set[str] = set()
         self._runner: web.AppRunner | None = None
         self.address = ""
 
@@ -113,13 +113,16 @@ class StandIn:
 
     async def _token(self, request: web.Request) -> web.Response:
         self.tokens += 1
-        self._valid, self.expired = f"token-{self.tokens}", False
-        return web.json_response({"access_token": self._valid, "expires_in": 3600, "token_type": "Bearer"})
+        if self.expired:
+            self._valid, self.expired = set(), False
+        token = f"token-{self.tokens}"
+        self._valid.add(f"Bearer {token}")
+        return web.json_response({"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
 
     def _serve(self, method: str, answer: Callable[[web.Request, Any], web.Response]) -> Any:
         async def handler(request: web.Request) -> web.Response:
             self.requests.append(method)
-            if self.expired or request.headers.get("Authorization") != f"Bearer {self._valid}":
+            if self.expired or request.headers.get("Authorization") not in self._valid:
                 return _refusal(401, "authError", "Invalid Credentials")
             if method != "freebusy" and request.match_info["calendar"] not in ("primary", SELF):
                 return _refusal(404, "notFound", "Not Found")
